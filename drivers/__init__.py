@@ -1,0 +1,1 @@
+"""Motors, sensors, GPIO and the ports they hang on. Knows nobody above."""

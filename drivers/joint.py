@@ -1,0 +1,68 @@
+"""A joint: the unit in which everything above the wire thinks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class Options(BaseModel):
+    """Base of everything that is read from a config: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Joint(Options):
+    """One joint of the robot and the motor that moves it.
+
+    Joint and motor coordinates: `joint = sign * motor / reduction + offset` (rad).
+    """
+
+    name: Name
+    """Name of the joint, unique in the robot."""
+    bus: str
+    """Name of the bus that the motor hangs on."""
+    id: int = Field(ge=0, le=0x7FF)
+    """The motor's id on its bus."""
+    model: str
+    """The motor's model, as the driver of its bus knows it, for example `XM430-W350` or `DM4310`."""
+    sign: Literal[1, -1] = 1
+    """-1 when the joint turns against the motor."""
+    offset: float = 0.0
+    """Joint angle at the motor's zero, rad."""
+    reduction: float = Field(default=1.0, gt=0)
+    """Gear reduction between the motor's own output and the joint; above 1 the joint is slower."""
+    position_min: float
+    """Lowest joint angle that may be commanded, rad."""
+    position_max: float
+    """Highest joint angle that may be commanded, rad."""
+    velocity_max: float = Field(gt=0)
+    """Highest speed that may be commanded, rad/s."""
+    acceleration_max: float = Field(gt=0)
+    """Highest acceleration that may be commanded, rad/s²; every ramp to a stop uses it."""
+    torque_max: float | None = Field(default=None, gt=0)
+    """Highest joint torque, Nm; required by drivers of torque-controlled motors."""
+    kp: float | None = Field(default=None, ge=0)
+    """Stiffness of the motor's position loop at the joint, Nm/rad; required by drivers in MIT mode."""
+    kd: float | None = Field(default=None, ge=0)
+    """Damping of the motor's position loop at the joint, Nms/rad; required by drivers in MIT mode."""
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Joint:
+        if self.position_min >= self.position_max:
+            raise ValueError(
+                f"joint {self.name}: position_min {self.position_min} is not below "
+                f"position_max {self.position_max}; give the lower angle first"
+            )
+        return self
+
+    def to_motor(self, angle: float) -> float:
+        """Motor angle (rad) at a joint angle (rad)."""
+        return self.sign * (angle - self.offset) * self.reduction
+
+    def from_motor(self, angle: float) -> float:
+        """Joint angle (rad) at a motor angle (rad)."""
+        return self.sign * angle / self.reduction + self.offset

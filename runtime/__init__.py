@@ -1,0 +1,1 @@
+"""The daemon: it turns a learned policy into safe motion, on time."""
