@@ -29,7 +29,7 @@ class Event:
 
 
 class Events:
-    """The one place through which events go. `emit` is cheap enough for the tick; listeners must not block."""
+    """The one road for events. `emit` is cheap enough for the tick; listeners must not block."""
 
     def __init__(self, keep: int = 1000) -> None:
         self.recent: deque[Event] = deque(maxlen=keep)

@@ -1,0 +1,202 @@
+"""The control loop: one tick is read, plan, limit, write, beat. Nothing in it waits or raises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from drivers.bus import Bus
+from drivers.joint import Joint
+from drivers.sensor import Sensor
+from drivers.state import Floats, JointState
+from runtime.control.histogram import Histogram
+from runtime.control.modes import Mode, ModeMachine
+from runtime.events import Events
+from runtime.policy.planner import Planner
+from runtime.recording.trace import TraceRing
+from safety.beat import Heartbeat
+from safety.envelope import Envelope
+from safety.gate import Gate
+
+REST = 1e-3
+"""A commanded speed below this (rad/s) on every joint is standing still."""
+
+
+class ControlLoop:
+    """The robot's joints under one clock. `tick` is the hot path; the other methods change what it does."""
+
+    def __init__(
+        self,
+        joints: Sequence[Joint],
+        buses: Sequence[Bus],
+        sensors: Sequence[Sensor],
+        state: JointState,
+        envelope: Envelope,
+        gate: Gate,
+        heartbeat: Heartbeat,
+        planner: Planner | None,
+        trace: TraceRing,
+        events: Events,
+        missed_limit: int,
+        on_rest: Callable[[Mode], None],
+        cut_mode: Callable[[], Mode],
+    ) -> None:
+        self.modes = ModeMachine()
+        self.cost = Histogram()
+        """Time from the start of a tick to its end."""
+        self.goal: Floats = np.zeros(len(joints))
+        """What is wanted now, rad, before the envelope."""
+        self.command: Floats = np.zeros(len(joints))
+        """What was sent last, rad."""
+        self._joints = joints
+        self._buses = buses
+        self._sensors = sensors
+        self._state = state
+        self._envelope = envelope
+        self._gate = gate
+        self._heartbeat = heartbeat
+        self._planner = planner
+        self._trace = trace
+        self._events = events
+        self._missed_limit = missed_limit
+        self._on_rest = on_rest
+        self._cut_mode = cut_mode
+        self._cost_ns = 0
+
+    # -- what the operator and the safety task ask for, between ticks
+
+    def hold_here(self) -> None:
+        """Take the measured position as goal and command: the start of every motion."""
+        self._envelope.reset(self._state.position)
+        self.goal[:] = self._state.position
+        self.command[:] = self._state.position
+
+    def start_auto(self) -> None:
+        """Let the policy move the robot, from where it is commanded now. Raises ModeError."""
+        assert self._planner is not None
+        self.modes.request("start")
+        self.goal[:] = self.command
+        self._planner.start(self.command, time.monotonic_ns())
+
+    def move(self, targets: dict[int, float]) -> None:
+        """Move joints (by index) to angles (rad) along the envelope; the others stay. Raises ModeError."""
+        self.modes.request("move")
+        for index, angle in targets.items():
+            self.goal[index] = angle
+
+    def stop(self, then: Mode) -> None:
+        """Ramp to a stop along the joints' limits, then go to HOLD, STANDBY or FAULT."""
+        moving = self.modes.mode != Mode.STOPPING
+        self.modes.stop(then)
+        if moving and self.modes.mode == Mode.STOPPING:
+            self._envelope.stopping_point(self.goal)
+        if self._planner is not None:
+            self._planner.stop()
+
+    # -- the hot path
+
+    def tick(self, number: int, deadline_ns: int, now_ns: int) -> None:
+        """Run one tick. `deadline_ns` is when it was due, `now_ns` when it began (CLOCK_MONOTONIC)."""
+        modes, buses = self.modes, self._buses
+        for bus in buses:
+            if not bus.busy:
+                bus.read(now_ns)
+        for sensor in self._sensors:
+            sensor.read(now_ns)
+
+        if modes.energised:
+            self._check()
+        if modes.energised:
+            self._plan(deadline_ns)
+            self._envelope.apply(self.goal, self.command)
+
+        commanded = self._gate.is_open and modes.energised
+        for bus in buses:
+            if bus.busy:
+                continue
+            if commanded:
+                bus.command(now_ns, self.command)
+            else:
+                bus.poll(now_ns)
+
+        self._heartbeat.beat(number, now_ns, modes.energised)
+        if modes.mode == Mode.AUTO and self._planner is not None:
+            self._planner.ask(deadline_ns, self._state)
+        self._record(number, deadline_ns, now_ns, commanded)
+        self._cost_ns = time.monotonic_ns() - now_ns
+        self.cost.add(self._cost_ns)
+
+    def _check(self) -> None:
+        if not self._gate.is_open:
+            self.modes.cut(self._cut_mode())
+            if self._planner is not None:
+                self._planner.stop()
+            return
+        state = self._state
+        if state.missed.max() >= self._missed_limit or state.fault.any():
+            self._joint_fault()
+
+    def _joint_fault(self) -> None:
+        if self.modes.mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
+            return
+        now_ns = time.monotonic_ns()
+        for bus in self._buses:
+            for joint, index in zip(bus.joints, bus.index.tolist(), strict=True):
+                where = {"joint": joint.name, "bus": bus.name, "id": joint.id}
+                last_good_s = (now_ns - int(self._state.stamp_ns[index])) / 1e9
+                fault = int(self._state.fault[index])
+                missed = int(self._state.missed[index])
+                if fault:
+                    text = f"joint {joint.name} (bus {bus.name}, id {joint.id}): {bus.explain(fault)}: stopping"
+                    self._events.emit("joint.fault", text, level="error", **where, code=fault)
+                elif missed >= self._missed_limit:
+                    text = (
+                        f"joint {joint.name} (bus {bus.name}, id {joint.id}) has not answered {missed} times in a "
+                        f"row, last good reading {last_good_s:.3f} s ago: stopping"
+                    )
+                    self._events.emit(
+                        "joint.lost", text, level="error", **where, missed=missed, last_good_s=last_good_s
+                    )
+        self.stop(Mode.FAULT)
+
+    def _plan(self, now_ns: int) -> None:
+        mode = self.modes.mode
+        if mode == Mode.AUTO:
+            assert self._planner is not None
+            was_starved = self._planner.starved
+            if not self._planner.sample(now_ns, self.goal) and self._planner.starved and not was_starved:
+                self._envelope.stopping_point(self.goal)
+        elif mode == Mode.STOPPING and self._envelope.at_rest(REST):
+            self.goal[:] = self.command
+            self._on_rest(self.modes.at_rest())
+
+    def _record(self, number: int, deadline_ns: int, now_ns: int, commanded: bool) -> None:
+        trace, state, planner = self._trace, self._state, self._planner
+        slot = trace.slot()
+        joint, tick, tail = trace.joint, trace.tick, trace.tail[slot]
+        joint["position"][slot] = state.position
+        joint["velocity"][slot] = state.velocity
+        joint["torque"][slot] = state.torque
+        joint["temperature"][slot] = state.temperature
+        joint["age_s"][slot] = (now_ns - state.stamp_ns) * 1e-9
+        joint["plan"][slot] = self.goal
+        joint["command"][slot] = self.command
+        joint["limits"][slot] = self._envelope.limits
+        joint["fault"][slot] = state.fault
+        end = 0
+        for sensor in self._sensors:
+            start, end = end, end + len(sensor.values)
+            tail[start:end] = sensor.values
+        if planner is not None:
+            tail[end:] = planner.commands.values
+            tick["starved"][slot] = planner.starved
+            tick["plan_ahead_s"][slot] = planner.timeline.ahead_s(deadline_ns)
+        tick["tick"][slot] = number
+        tick["mono_ns"][slot] = now_ns
+        tick["lateness_ns"][slot] = now_ns - deadline_ns
+        tick["cost_ns"][slot] = self._cost_ns
+        tick["mode"][slot] = self.modes.mode
+        tick["gate"][slot] = commanded
+        trace.publish()

@@ -1,0 +1,95 @@
+"""The modes of the robot and the only ways from one to another."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class Mode(IntEnum):
+    """What the robot is doing. The numbers are what recordings hold."""
+
+    OFF = 0
+    """Motors not connected."""
+    STANDBY = 1
+    """Connected, torque off."""
+    HOLD = 2
+    """Energised, standing still."""
+    AUTO = 3
+    """The policy moves the robot."""
+    MANUAL = 4
+    """The operator moves the robot."""
+    STOPPING = 5
+    """Ramping to a stop; then `ModeMachine.after_stop`."""
+    ESTOP = 6
+    """Stopped at once, torque off; latched until reset."""
+    FAULT = 7
+    """Stopped because of a fault, torque off; latched until reset."""
+
+
+ENERGISED: Final = frozenset({Mode.HOLD, Mode.AUTO, Mode.MANUAL, Mode.STOPPING})
+LATCHED: Final = frozenset({Mode.ESTOP, Mode.FAULT})
+
+_REQUESTS: Final[dict[str, tuple[frozenset[Mode], Mode, str]]] = {
+    "connected": (frozenset({Mode.OFF}), Mode.STANDBY, "already connected"),
+    "arm": (frozenset({Mode.STANDBY}), Mode.HOLD, "only a robot in STANDBY can be armed"),
+    "start": (frozenset({Mode.HOLD, Mode.MANUAL}), Mode.AUTO, "arm the robot first"),
+    "move": (frozenset({Mode.HOLD, Mode.MANUAL}), Mode.MANUAL, "arm the robot first; stop the policy first"),
+    "reset": (LATCHED, Mode.STANDBY, "nothing is latched"),
+}
+"""Request -> (modes it is allowed in, mode it leads to, what to tell otherwise)."""
+
+
+class ModeError(Exception):
+    """A request that the present mode does not allow. Nothing has changed."""
+
+
+class ModeMachine:
+    """The mode in force. Every change goes through one of these methods."""
+
+    def __init__(self) -> None:
+        self.mode = Mode.OFF
+        self.after_stop = Mode.HOLD
+        """What follows STOPPING: HOLD (category 2), STANDBY or FAULT (category 1)."""
+
+    @property
+    def energised(self) -> bool:
+        """Motors may have torque in this mode."""
+        return self.mode in ENERGISED
+
+    def request(self, name: str) -> None:
+        """Change the mode as asked (`arm`, `start`, `move`, `reset`, `connected`) or raise ModeError."""
+        self.mode = self.allowed(name)
+
+    def allowed(self, name: str) -> Mode:
+        """The mode that the request would lead to. Raises ModeError when it is not allowed now."""
+        sources, target, advice = _REQUESTS[name]
+        if self.mode not in sources:
+            raise ModeError(f"{name}: not possible in mode {self.mode.name}: {advice}")
+        return target
+
+    def stop(self, then: Mode) -> None:
+        """Ramp to a stop, then go to HOLD, STANDBY or FAULT. A stop under way is only ever raised."""
+        if self.mode == Mode.STOPPING:
+            order = (Mode.HOLD, Mode.STANDBY, Mode.FAULT)
+            then = max(self.after_stop, then, key=order.index)
+        elif not self.energised:
+            if then == Mode.FAULT and self.mode not in LATCHED and self.mode != Mode.OFF:
+                self.mode = Mode.FAULT
+            return
+        self.mode, self.after_stop = Mode.STOPPING, then
+
+    def at_rest(self) -> Mode:
+        """The ramp has ended. Returns the mode that follows."""
+        if self.mode == Mode.STOPPING:
+            self.mode = self.after_stop
+        return self.mode
+
+    def cut(self, then: Mode) -> None:
+        """Power was cut: ESTOP or FAULT at once, from every mode but OFF. ESTOP outranks FAULT."""
+        if self.mode not in (Mode.OFF, Mode.ESTOP):
+            self.mode = then
+
+    def closed(self) -> None:
+        """The motors are disconnected."""
+        self.mode = Mode.OFF

@@ -1,0 +1,114 @@
+"""Real-time settings of the process: each is tried, and reported as achieved or not, and why."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_DMA_LATENCY = "/dev/cpu_dma_latency"
+
+
+class RealtimeError(Exception):
+    """`realtime.required` is set and something was not achieved. Lists every item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One real-time setting."""
+
+    name: str
+    achieved: bool
+    detail: str
+    """What is in force, or why it is not and what to do."""
+
+
+class Realtime:
+    """Applies the settings to the calling thread and process; holds what must stay open."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self._latency_fd = -1
+
+    def apply(
+        self,
+        priority: int,
+        cpus: Sequence[int],
+        lock_memory: bool,
+        dma_latency: bool,
+        switch_interval: float,
+        required: bool,
+    ) -> None:
+        """Try everything. Raises RealtimeError when `required` and something was not achieved.
+
+        `priority`: SCHED_FIFO priority of the calling thread, 1..98. `cpus`: its CPUs, empty for
+        any. `switch_interval`: longest time (s) that a thread keeps the interpreter lock from a waiting one.
+        """
+        self._try("scheduler", lambda: _set_scheduler(priority))
+        if cpus:
+            self._try("cpu affinity", lambda: _set_affinity(cpus))
+        if lock_memory:
+            self._try("memory lock", _lock_memory)
+        if dma_latency:
+            self._try("cpu latency", self._hold_latency)
+        sys.setswitchinterval(switch_interval)
+        self.items.append(Item("switch interval", True, f"{switch_interval * 1e3:g} ms"))
+        failed = [item for item in self.items if not item.achieved]
+        if required and failed:
+            raise RealtimeError(
+                "realtime.required is set, but not achieved: "
+                + "; ".join(f"{item.name}: {item.detail}" for item in failed)
+            )
+
+    def freeze_memory(self) -> None:
+        """Stop automatic garbage collection; what exists now is never looked at again.
+
+        The hot path makes no reference cycles, so counting references frees all that it allocates.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.items.append(Item("garbage collector", True, "frozen"))
+
+    def close(self) -> None:
+        """Let the processor sleep deeply again."""
+        if self._latency_fd >= 0:
+            os.close(self._latency_fd)
+            self._latency_fd = -1
+
+    def _try(self, name: str, action: Callable[[], str]) -> None:
+        try:
+            self.items.append(Item(name, True, action()))
+        except OSError as error:
+            advice = " (needs root, or LimitRTPRIO and LimitMEMLOCK in the service)" if error.errno == 1 else ""
+            self.items.append(Item(name, False, f"{error.strerror or error}{advice}"))
+
+    def _hold_latency(self) -> str:
+        self._latency_fd = os.open(_DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(self._latency_fd, (0).to_bytes(4, sys.byteorder))
+        return f"{_DMA_LATENCY} held at 0 us"
+
+
+def _set_scheduler(priority: int) -> str:
+    # RESET_ON_FORK: threads and processes that are started from here on are ordinary ones again.
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+    return f"SCHED_FIFO {priority}"
+
+
+def _set_affinity(cpus: Sequence[int]) -> str:
+    os.sched_setaffinity(0, cpus)
+    return "CPUs " + ",".join(map(str, sorted(os.sched_getaffinity(0))))
+
+
+def _lock_memory() -> str:
+    # ONFAULT locks each page when it is first touched: without it every reserved thread stack and mapping would
+    # be backed by real memory at once.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return "all pages"

@@ -1,0 +1,83 @@
+"""The ticker: calls the control loop at absolute deadlines that never drift."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from runtime.control import timerfd
+from runtime.control.histogram import Histogram
+
+MIN_GAP = 0.25
+"""A tick starts at least this part of a period after the one before: the buses need the time to answer."""
+
+
+class Ticks:
+    """Which tick is due: pure arithmetic over deadlines `origin + k * period`.
+
+    An overrun skips the deadlines that it missed and counts them; two ticks never run back to back.
+    """
+
+    __slots__ = ("_last_start_ns", "_min_gap_ns", "lateness", "missed", "number", "origin_ns", "period_ns")
+
+    def __init__(self, origin_ns: int, period_ns: int) -> None:
+        self.origin_ns = origin_ns
+        self.period_ns = period_ns
+        self.number = -1
+        """The last deadline that has passed."""
+        self.missed = 0
+        """Deadlines for which no tick ran."""
+        self.lateness = Histogram()
+        """From the first deadline that a wake-up serves to the wake-up."""
+        self._min_gap_ns = round(period_ns * MIN_GAP)
+        self._last_start_ns = origin_ns - period_ns
+
+    def passed(self, expirations: int, now_ns: int) -> int | None:
+        """Tell that `expirations` deadlines passed. Returns the tick to run now, or None to skip it."""
+        first = self.number + 1
+        self.number += expirations
+        self.lateness.add(now_ns - (self.origin_ns + first * self.period_ns))
+        if now_ns - self._last_start_ns < self._min_gap_ns:
+            self.missed += expirations
+            return None
+        self.missed += expirations - 1
+        self._last_start_ns = now_ns
+        return self.number
+
+    def deadline_ns(self, tick: int) -> int:
+        """Deadline of a tick, CLOCK_MONOTONIC ns."""
+        return self.origin_ns + tick * self.period_ns
+
+
+class Ticker:
+    """Drives `on_tick(tick, deadline_ns, now_ns)` from a timerfd through the running event loop."""
+
+    def __init__(self, period_ns: int, on_tick: Callable[[int, int, int], None]) -> None:
+        self.period_ns = period_ns
+        self.ticks = Ticks(time.monotonic_ns() + period_ns, period_ns)
+        self._on_tick = on_tick
+        self._fd = -1
+
+    def start(self) -> None:
+        """Begin one period from now."""
+        self.ticks = Ticks(time.monotonic_ns() + self.period_ns, self.period_ns)
+        self._fd = timerfd.open_periodic(self.ticks.origin_ns, self.period_ns)
+        asyncio.get_running_loop().add_reader(self._fd, self._wake)
+
+    def stop(self) -> None:
+        """End; no tick runs afterwards."""
+        if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _wake(self) -> None:
+        passed = timerfd.expirations(self._fd)
+        if not passed:
+            return
+        now_ns = time.monotonic_ns()
+        tick = self.ticks.passed(passed, now_ns)
+        if tick is not None:
+            self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)

@@ -1,0 +1,123 @@
+"""The planner: when to ask the policy for the next chunk, and what the plan says now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+import numpy as np
+
+from drivers.state import Floats, JointState
+from runtime.control.timeline import Timeline
+from runtime.events import Events
+from runtime.policy.chunk import Chunk
+from runtime.policy.commands import Commands
+from runtime.policy.policy import Policy
+from runtime.policy.terms import ActionMap, ObservationBuilder
+
+
+class Planner:
+    """Asks for a new chunk every `execute` actions as soon as the policy is free, and samples the timeline.
+
+    d (delay) <= s (`execute`) <= H - d keeps the plan from running out; see docs/architecture.md.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        timeline: Timeline,
+        observation: ObservationBuilder,
+        actions: ActionMap,
+        commands: Commands,
+        execute: int,
+        events: Events,
+        on_laid: Callable[[Chunk, int, float], None] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.timeline = timeline
+        self.commands = commands
+        self.starved_ticks = 0
+        self.starved = False
+        """The plan has run out; the robot holds."""
+        self.chunks = 0
+        """Chunks laid since the process began."""
+        self.useless_chunks = 0
+        """Chunks that came too late to be of any use."""
+        self.seam_step_max = 0.0
+        """Largest step between an old plan and the new one, rad, before the envelope."""
+        self._observation = observation
+        self._actions = actions
+        self._interval_ns = execute * timeline.period_ns
+        self._events = events
+        self._on_laid = on_laid
+        self._running = False
+        self._blind = False
+        self._next_ns = 0
+        self._raw: Floats = np.zeros((1, actions.size))
+        self._hold: Floats = np.zeros(0)
+
+    def start(self, command: Floats, now_ns: int) -> None:
+        """Begin from `command` (rad, shape (joints,)) and without any plan: old chunks are forgotten."""
+        self.timeline.clear()
+        self._hold = command.copy()
+        self._raw = np.zeros((1, self._actions.size))
+        self._next_ns = now_ns
+        self.starved = self._blind = False
+        self._running = True
+        self.commands.start(now_ns)
+
+    def stop(self) -> None:
+        """Forget the plan; a chunk that is still being computed will be dropped."""
+        self._running = False
+        self.timeline.clear()
+
+    def lay(self, chunk: Chunk) -> None:
+        """Lay a chunk that has arrived over the timeline."""
+        if not self._running:
+            return
+        now_ns = time.monotonic_ns()
+        step = self.timeline.lay(chunk.t0_ns, self._actions.goals(chunk.actions, self._hold), now_ns)
+        if step is None:
+            self.useless_chunks += 1
+            return
+        self._raw = chunk.actions
+        self.chunks += 1
+        self.seam_step_max = max(self.seam_step_max, step)
+        if self._on_laid is not None:
+            self._on_laid(chunk, now_ns, step)
+
+    def sample(self, now_ns: int, goal: Floats) -> bool:
+        """Write the plan's goals for `now_ns` into `goal` (rad). False: there is no plan, `goal` is untouched."""
+        if self.timeline.sample(now_ns, goal):
+            if self.starved:
+                self.starved = False
+                self._events.emit("policy.recovered", "the policy's plan goes on")
+            return True
+        if not self.timeline.empty:
+            self.starved_ticks += 1
+            if not self.starved:
+                self.starved = True
+                self._events.emit(
+                    "policy.starved", "the policy's plan has run out: holding until it goes on", level="warning"
+                )
+        return False
+
+    def ask(self, now_ns: int, state: JointState) -> None:
+        """Ask for the next chunk when it is due and the policy is free. A few microseconds."""
+        self.commands.follow_schedule(now_ns)
+        if now_ns < self._next_ns or self.policy.busy or not self.policy.ready:
+            return
+        last_action = self._raw[0 if self.timeline.empty else self.timeline.row(now_ns)]
+        if not self._observation.build(self.policy.observation, state, self.commands.values, last_action):
+            if not self._blind:
+                self._blind = True
+                self._events.emit(
+                    "policy.blind",
+                    "the observation has values that are missing or too old: the policy is not asked",
+                    level="warning",
+                )
+            return
+        self._blind = False
+        if self.policy.request(now_ns):
+            # Keep the phase, so that a policy's rate is exact; after a gap begin anew rather than catch up.
+            on_time = now_ns - self._next_ns < self._interval_ns
+            self._next_ns = (self._next_ns if on_time else now_ns) + self._interval_ns

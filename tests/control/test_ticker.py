@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import asyncio
+
+import uvloop
+
+from runtime.control.ticker import Ticker, Ticks
+
+PERIOD = 1000
+
+
+def test_ticks_are_numbered_by_deadline() -> None:
+    ticks = Ticks(origin_ns=5000, period_ns=PERIOD)
+    assert [ticks.passed(1, 5000 + k * PERIOD + 7) for k in range(3)] == [0, 1, 2]
+    assert ticks.deadline_ns(2) == 7000
+    assert ticks.missed == 0
+    assert ticks.lateness.max_ns == 7
+
+
+def test_an_overrun_skips_and_counts_the_deadlines_it_missed() -> None:
+    ticks = Ticks(0, PERIOD)
+    assert ticks.passed(1, 0) == 0
+    assert ticks.passed(3, 3100) == 3
+    assert ticks.missed == 2
+    assert ticks.lateness.max_ns == 2100, "lateness counts from the first deadline that was missed"
+
+
+def test_two_ticks_never_run_back_to_back() -> None:
+    ticks = Ticks(0, PERIOD)
+    assert ticks.passed(1, 950) == 0
+    assert ticks.passed(1, 1000) is None, "only 50 ns after the tick before"
+    assert ticks.missed == 1
+    assert ticks.passed(1, 2000) == 2
+
+
+def test_deadlines_do_not_drift_over_a_million_ticks() -> None:
+    ticks = Ticks(123, PERIOD)
+    ticks.number = 10**6 - 1
+    assert ticks.passed(1, 123 + 10**6 * PERIOD) == 10**6
+
+
+def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    async def run() -> Ticker:
+        done = asyncio.Event()
+
+        def on_tick(number: int, deadline: int, now: int) -> None:
+            seen.append((number, deadline, now))
+            if number >= 20:
+                done.set()
+
+        ticker = Ticker(1_000_000, on_tick)
+        ticker.start()
+        await asyncio.wait_for(done.wait(), 10)
+        ticker.stop()
+        count = len(seen)
+        await asyncio.sleep(0.01)
+        assert len(seen) == count, "no tick after stop"
+        return ticker
+
+    ticker = uvloop.run(run())
+    for number, deadline, now in seen:
+        assert deadline == ticker.ticks.origin_ns + number * 1_000_000
+        assert now >= deadline
+    assert len(seen) + ticker.ticks.missed == seen[-1][0] + 1
