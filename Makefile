@@ -1,0 +1,54 @@
+# `make demo` runs the robot, `make test` tests it. Both set up what they need in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    run the simulated arm with 200 ms of inference latency, then the same inline"
+	@echo "make test    run all tests"
+	@echo "make lint    ruff, mypy, import-linter, generated docs"
+	@echo "make format  let ruff format the code"
+	@echo "make bench   measure; writes tests/bench/results"
+	@echo "make clean   remove what the others made"
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "reflexd needs Python 3.11 or newer, found %d.%d: try make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/sim: $(VENV)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[sim]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/sim
+	$(PIP) -e '.[sim,dev]'
+	@touch $@
+
+demo: $(VENV)/sim
+	$(BIN)/reflexd demo configs/demo.toml
+	$(BIN)/reflexd demo configs/demo.toml --inline
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m runtime.config.document --check docs/configuration.md
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
