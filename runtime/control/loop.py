@@ -16,7 +16,7 @@ from runtime.control.modes import Mode, ModeMachine
 from runtime.events import Events
 from runtime.policy.planner import Planner
 from runtime.recording.trace import TraceRing
-from safety.beat import Heartbeat
+from safety.beat import Heartbeat, LoopState
 from safety.envelope import Envelope
 from safety.gate import Gate
 
@@ -40,8 +40,9 @@ class ControlLoop:
         trace: TraceRing,
         events: Events,
         missed_limit: int,
-        on_rest: Callable[[Mode], None],
+        on_power_off: Callable[[Mode], None],
         cut_mode: Callable[[], Mode],
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.modes = ModeMachine()
         self.cost = Histogram()
@@ -61,8 +62,11 @@ class ControlLoop:
         self._trace = trace
         self._events = events
         self._missed_limit = missed_limit
-        self._on_rest = on_rest
+        self._on_power_off = on_power_off
+        """Called when the motors must be off from now on: a ramp has ended in this mode, or power was cut."""
         self._cut_mode = cut_mode
+        """Tells what to call a stop that the safety task made: ESTOP or FAULT."""
+        self._clock = clock
         self._cost_ns = 0
 
     # -- what the operator and the safety task ask for, between ticks
@@ -78,7 +82,7 @@ class ControlLoop:
         assert self._planner is not None
         self.modes.request("start")
         self.goal[:] = self.command
-        self._planner.start(self.command, time.monotonic_ns())
+        self._planner.start(self.command, self._clock())
 
     def move(self, targets: dict[int, float]) -> None:
         """Move joints (by index) to angles (rad) along the envelope; the others stay. Raises ModeError."""
@@ -121,18 +125,27 @@ class ControlLoop:
             else:
                 bus.poll(now_ns)
 
-        self._heartbeat.beat(number, now_ns, modes.energised)
+        self._heartbeat.beat(number, now_ns, self._loop_state())
         if modes.mode == Mode.AUTO and self._planner is not None:
             self._planner.ask(deadline_ns, self._state)
         self._record(number, deadline_ns, now_ns, commanded)
-        self._cost_ns = time.monotonic_ns() - now_ns
+        self._cost_ns = self._clock() - now_ns
         self.cost.add(self._cost_ns)
+
+    def _loop_state(self) -> int:
+        mode = self.modes.mode
+        if mode == Mode.HOLD:
+            return LoopState.ENERGISED | LoopState.HOLDING
+        if mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
+            return LoopState.ENERGISED | LoopState.FAULT
+        return LoopState.ENERGISED if self.modes.energised else 0
 
     def _check(self) -> None:
         if not self._gate.is_open:
             self.modes.cut(self._cut_mode())
             if self._planner is not None:
                 self._planner.stop()
+            self._on_power_off(self.modes.mode)
             return
         state = self._state
         if state.missed.max() >= self._missed_limit or state.fault.any():
@@ -141,7 +154,7 @@ class ControlLoop:
     def _joint_fault(self) -> None:
         if self.modes.mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
             return
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock()
         for bus in self._buses:
             for joint, index in zip(bus.joints, bus.index.tolist(), strict=True):
                 where = {"joint": joint.name, "bus": bus.name, "id": joint.id}
@@ -170,7 +183,8 @@ class ControlLoop:
                 self._envelope.stopping_point(self.goal)
         elif mode == Mode.STOPPING and self._envelope.at_rest(REST):
             self.goal[:] = self.command
-            self._on_rest(self.modes.at_rest())
+            if self.modes.at_rest() != Mode.HOLD:
+                self._on_power_off(self.modes.mode)
 
     def _record(self, number: int, deadline_ns: int, now_ns: int, commanded: bool) -> None:
         trace, state, planner = self._trace, self._state, self._planner

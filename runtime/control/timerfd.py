@@ -33,9 +33,7 @@ def open_periodic(first_ns: int, period_ns: int) -> int:
     fd = int(_libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "timerfd_create failed")
-    spec = _Itimerspec(
-        _Timespec(*divmod(period_ns, 1_000_000_000)), _Timespec(*divmod(first_ns, 1_000_000_000))
-    )
+    spec = _Itimerspec(_Timespec(*divmod(period_ns, 1_000_000_000)), _Timespec(*divmod(first_ns, 1_000_000_000)))
     if _libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
         number = ctypes.get_errno()
         os.close(fd)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from drivers.sensor import Sensor
 from drivers.state import Floats, JointState
 from runtime.control.timeline import Timeline
 from runtime.events import Events
@@ -28,10 +30,13 @@ class Planner:
         observation: ObservationBuilder,
         actions: ActionMap,
         commands: Commands,
+        sensors: Sequence[tuple[Sensor, float]],
         execute: int,
         events: Events,
         on_laid: Callable[[Chunk, int, float], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        """`execute`: actions between two requests (s). `on_laid(chunk, now_ns, seam_step)` hears of every chunk."""
         self.policy = policy
         self.timeline = timeline
         self.commands = commands
@@ -46,9 +51,11 @@ class Planner:
         """Largest step between an old plan and the new one, rad, before the envelope."""
         self._observation = observation
         self._actions = actions
+        self._sensors = [(sensor, round(max_age_s * 1e9)) for sensor, max_age_s in sensors]
         self._interval_ns = execute * timeline.period_ns
         self._events = events
         self._on_laid = on_laid
+        self._clock = clock
         self._running = False
         self._blind = False
         self._next_ns = 0
@@ -74,7 +81,7 @@ class Planner:
         """Lay a chunk that has arrived over the timeline."""
         if not self._running:
             return
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock()
         step = self.timeline.lay(chunk.t0_ns, self._actions.goals(chunk.actions, self._hold), now_ns)
         if step is None:
             self.useless_chunks += 1
@@ -107,17 +114,24 @@ class Planner:
         if now_ns < self._next_ns or self.policy.busy or not self.policy.ready:
             return
         last_action = self._raw[0 if self.timeline.empty else self.timeline.row(now_ns)]
-        if not self._observation.build(self.policy.observation, state, self.commands.values, last_action):
-            if not self._blind:
-                self._blind = True
-                self._events.emit(
-                    "policy.blind",
-                    "the observation has values that are missing or too old: the policy is not asked",
-                    level="warning",
-                )
+        complete = self._observation.build(self.policy.observation, state, self.commands.values, last_action)
+        old = [sensor.name for sensor, limit_ns in self._sensors if now_ns - sensor.stamp_ns > limit_ns]
+        if old or not complete:
+            self._look_away(old)
             return
         self._blind = False
         if self.policy.request(now_ns):
             # Keep the phase, so that a policy's rate is exact; after a gap begin anew rather than catch up.
             on_time = now_ns - self._next_ns < self._interval_ns
             self._next_ns = (self._next_ns if on_time else now_ns) + self._interval_ns
+
+    def _look_away(self, old: list[str]) -> None:
+        if self._blind:
+            return
+        self._blind = True
+        lacking = [f"sensor {name} is too old" for name in old] or self._observation.missing()
+        self._events.emit(
+            "policy.blind",
+            f"the policy is not asked, its observation is not complete: {', '.join(lacking)}",
+            level="warning",
+        )

@@ -149,7 +149,7 @@ class Recorder:
                 segment.add("/ticks", mono_ns + self._wall_minus_mono, mono_ns, data)
         while self._queue:
             topic, mono_ns, item = self._queue.popleft()
-            message = _event_json(item) if isinstance(item, Event) else _chunk_json(*item, mono_ns)
+            message = _event_json(item) if isinstance(item, Event) else _chunk_json(item[0], item[1], mono_ns)
             data = json.dumps(message, default=str).encode()
             segment.add(topic, mono_ns + self._wall_minus_mono, mono_ns, data)
 
@@ -176,7 +176,7 @@ class _Segment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.finish()
+        self._writer.finish()  # type: ignore[no-untyped-call]
 
     def add(self, topic: str, wall_ns: int, mono_ns: int, data: bytes) -> None:
         """Write one message; the log time is wall time, the publish time monotonic."""

@@ -89,18 +89,14 @@ class TraceRing:
             self._tail = oldest
         count = min(head - self._tail, limit)
         first = self._tail % capacity
-        taken = np.concatenate(
-            (self.rows[first : first + count], self.rows[: max(first + count - capacity, 0)])
-        )
+        taken = np.concatenate((self.rows[first : first + count], self.rows[: max(first + count - capacity, 0)]))
         overtaken = min(max(self.head - capacity + 1 - self._tail, 0), count)
         self.dropped += overtaken
         self._tail += count
         return taken[overtaken:]
 
 
-def _definition(
-    joints: Sequence[str], sensors: Mapping[str, Mapping[str, int]], commands: Sequence[str]
-) -> str:
+def _definition(joints: Sequence[str], sensors: Mapping[str, Mapping[str, int]], commands: Sequence[str]) -> str:
     lines = [f"# {text}\n{kind} {name}" for name, kind, text in _TICK_FIELDS]
     lines += [f"reflexd/Joint {name.lower()}" for name in joints]
     lines += [

@@ -1,0 +1,285 @@
+"""The emulated robot: motors on their wires, the plant that they move, sensors and GPIO lines, in real time.
+
+One thread. Simulated time follows CLOCK_MONOTONIC; between two physics steps the process sleeps, and what
+comes over a wire is handled at once. All parts live on one clock, the emulator's: it never runs ahead of the
+physics, and when the process was held up for long it drops the lost time for everybody, so that no watchdog
+fires because the machine was busy.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from drivers.emulated.control import ControlServer
+from drivers.emulated.devices import FAULT_KINDS, DeviceBus
+from drivers.emulated.errors import EmulatorError
+from drivers.emulated.gpio import GpioChip
+from drivers.emulated.links import Link, LinkFaults
+from drivers.emulated.reactor import Reactor
+from drivers.emulated.spec import BusSpec, CanBusSpec, RobotSpec, SensorSpec
+from drivers.emulated.trajectory import Trajectory
+from drivers.emulated.wires import CanWire, PtyWire, Wire
+
+if TYPE_CHECKING:
+    from drivers.emulated.plant import Plant
+
+BEHIND_MAX_NS = 100_000_000
+_STAMP = struct.Struct("<Q")
+
+
+class EmulatedBus:
+    """One bus: wire, link faults and the motors behind them."""
+
+    def __init__(self, spec: BusSpec, device: DeviceBus, robot: Robot, rng: Random) -> None:
+        self.device = device
+        self._robot = robot
+        self._reactor = robot.reactor
+        self.wire: Wire
+        if isinstance(spec, CanBusSpec):
+            self.link = Link("can", rng)
+            self.wire = CanWire(robot.reactor, spec.channel, self._received)
+        else:
+            self.link = Link("serial", rng)
+            self.wire = PtyWire(robot.reactor, spec.port, self._received)
+
+    def _received(self, data: bytes) -> None:
+        now_ns = self._robot.now_ns
+        for at_ns, arrived in self.link.to_device(data, now_ns):
+            if at_ns <= now_ns:
+                self._deliver(arrived)
+            else:
+                self._reactor.at(at_ns, self._deliver, arrived)
+
+    def _deliver(self, data: bytes) -> None:
+        now_ns = self._robot.now_ns
+        for send_ns, reply in self.device.receive(data, now_ns):
+            for at_ns, arrived in self.link.to_host(reply, send_ns):
+                if at_ns <= now_ns:
+                    self.wire.send(arrived)
+                else:
+                    self._reactor.at(at_ns, self.wire.send, arrived)
+
+
+class EmulatedSensor:
+    """Sends what the plant measures as datagrams: u64 CLOCK_MONOTONIC ns, then float64 values, little-endian."""
+
+    def __init__(self, spec: SensorSpec, plant: Plant) -> None:
+        self._plant = plant
+        self._fields = spec.fields
+        self._path = os.fspath(spec.path)
+        self._period_ns = round(1e9 / spec.rate)
+        self._due_ns = 0
+        self.sent = 0
+        self.unsent = 0
+        try:
+            plant.sensor(spec.fields)
+        except (ValueError, KeyError) as error:
+            raise EmulatorError(f"sensor {spec.name}: {error}") from error
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def step(self, now_ns: int, stamp_ns: int) -> None:
+        """Send a datagram when one is due at `now_ns` of the emulator's clock."""
+        if now_ns < self._due_ns:
+            return
+        self._due_ns += self._period_ns
+        if self._due_ns <= now_ns:
+            self._due_ns = now_ns + self._period_ns
+        values = self._plant.sensor(self._fields)
+        try:
+            self._socket.sendto(_STAMP.pack(stamp_ns) + values.astype("<f8").tobytes(), self._path)
+        except OSError:  # nobody reads, or does not keep up: measurements are not kept
+            self.unsent += 1
+        else:
+            self.sent += 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Robot:
+    """All parts of one emulated robot. `run` works until `stop`; `close` leaves no file behind."""
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        plant: Plant,
+        devices: Mapping[str, DeviceBus],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Open everything. `devices`: the motors of every bus by its name. Raises EmulatorError."""
+        self.plant = plant
+        self.reactor = Reactor()
+        self.trajectory = Trajectory()
+        self.dropped_ns = 0
+        self.priority: str = "ordinary process"
+        self._clock = clock
+        self._joints = {joint.name: joint for joint in spec.joints}
+        self._step_s = plant.timestep
+        self._origin_ns = clock()
+        self._steps = 0
+        self.now_ns = self._origin_ns
+        """The emulator's clock: CLOCK_MONOTONIC less the dropped time, and never ahead of the physics."""
+        self._next_ns = self._origin_ns + round(self._step_s * 1e9)
+        self._stopping = False
+        self._gpio: GpioChip | None = None
+        self._buses: dict[str, EmulatedBus] = {}
+        self._sensors: dict[str, EmulatedSensor] = {}
+        self._parts = ExitStack()
+        self._parts.callback(self.reactor.close)
+        try:
+            for number, bus in enumerate(spec.buses):
+                rng = Random(spec.seed * 1000 + number)
+                self._buses[bus.name] = EmulatedBus(bus, devices[bus.name], self, rng)
+                self._parts.callback(self._buses[bus.name].wire.close)
+            for sensor in spec.sensors:
+                self._sensors[sensor.name] = EmulatedSensor(sensor, plant)
+                self._parts.callback(self._sensors[sensor.name].close)
+            plant.power(spec.gpio is None)
+            if spec.gpio is not None:
+                outputs = {"drive_enable": plant.power}
+                self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
+                self._parts.callback(self._gpio.close)
+            if spec.control is not None:
+                control = ControlServer(self.reactor, spec.control, self._control)
+                self._parts.callback(control.close)
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        while not self._stopping:
+            self.turn()
+
+    def stop(self) -> None:
+        """Let `run` return after this turn."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Close everything and remove sockets and links."""
+        self._parts.close()
+
+    def turn(self) -> None:
+        """Sleep until something is due, then do it: at most one physics step, so that no wire waits long."""
+        reactor = self.reactor
+        due_ns = self._next_ns
+        later_ns = reactor.next_ns
+        if later_ns is not None and later_ns < due_ns:
+            due_ns = later_ns
+        reactor.wait((due_ns + self.dropped_ns - self._clock()) * 1e-9)
+        now_ns = self._clock() - self.dropped_ns
+        behind_ns = now_ns - self._next_ns
+        if behind_ns > BEHIND_MAX_NS:
+            self.dropped_ns += behind_ns
+            now_ns -= behind_ns
+        if behind_ns >= 0:
+            self._step()
+        self.now_ns = min(now_ns, self._next_ns)
+        reactor.run_due(self.now_ns)
+        reactor.run_ready()
+
+    def _step(self) -> None:
+        now_ns = self._next_ns
+        plant = self.plant
+        for bus in self._buses.values():
+            bus.device.advance(now_ns)
+        plant.advance(plant.time + self._step_s)
+        self._steps += 1
+        self._next_ns = self._origin_ns + round((self._steps + 1) * self._step_s * 1e9)
+        for sensor in self._sensors.values():
+            sensor.step(now_ns, now_ns + self.dropped_ns)
+        if self.trajectory.due(plant.time):
+            self.trajectory.add(plant.time, plant.snapshot())
+
+    # The control channel -------------------------------------------------------------------------------------
+
+    def _control(self, request: dict[str, Any]) -> dict[str, Any]:
+        op = request.get("op")
+        operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "state": self._op_state,
+            "score": lambda _: {"score": self.plant.score()},
+            "reset": self._op_reset,
+            "press": self._op_press,
+            "fault": self._op_fault,
+            "link": self._op_link,
+            "trajectory": self._op_trajectory,
+            "quit": self._op_quit,
+        }
+        if not isinstance(op, str) or op not in operations:
+            raise ValueError(f"unknown op {op!r}; known: {', '.join(operations)}")
+        return operations[op](request)
+
+    def _op_state(self, request: dict[str, Any]) -> dict[str, Any]:
+        joints = {}
+        for name in self._joints:
+            axis = self.plant.axis(name)
+            joints[name] = {"position": axis.position, "velocity": axis.velocity, "torque": axis.torque}
+        return {
+            "time": self.plant.time,
+            "dropped_s": self.dropped_ns * 1e-9,
+            "priority": self.priority,
+            "power": self.plant.powered,
+            "pressed": self._gpio is not None and not self._gpio.level("estop"),
+            "joints": joints,
+            "buses": {
+                name: {
+                    "connected": bus.wire.connected,
+                    "received": bus.wire.received,
+                    "sent": bus.wire.sent,
+                    "unsent": bus.wire.unsent,
+                }
+                for name, bus in self._buses.items()
+            },
+            "sensors": {
+                name: {"sent": sensor.sent, "unsent": sensor.unsent} for name, sensor in self._sensors.items()
+            },
+        }
+
+    def _op_reset(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.plant.reset(request.get("seed"))
+        self.trajectory.clear()
+        return {"time": self.plant.time}
+
+    def _op_press(self, request: dict[str, Any]) -> dict[str, Any]:
+        pressed = request.get("pressed")
+        if not isinstance(pressed, bool):
+            raise ValueError(f"pressed: expected true or false, found {pressed!r}")
+        if self._gpio is None:
+            raise ValueError("this robot has no GPIO chip; give `gpio` in its spec")
+        self._gpio.set_input("estop", not pressed)
+        return {"pressed": pressed}
+
+    def _op_fault(self, request: dict[str, Any]) -> dict[str, Any]:
+        joint, kind = request.get("joint"), request.get("kind")
+        if joint not in self._joints:
+            raise ValueError(f"unknown joint {joint!r}; known: {', '.join(self._joints)}")
+        if kind not in FAULT_KINDS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(FAULT_KINDS)}")
+        device = self._buses[self._joints[joint].bus].device
+        device.fault(joint, kind, float(request.get("value", 1.0)))
+        return {}
+
+    def _op_link(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = request.get("bus")
+        if bus not in self._buses:
+            raise ValueError(f"unknown bus {bus!r}; known: {', '.join(self._buses)}")
+        facts = {key: value for key, value in request.items() if key not in ("op", "bus")}
+        self._buses[bus].link.set(LinkFaults(**facts))
+        return {}
+
+    def _op_trajectory(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.trajectory.save(Path(request["path"]))
+        return {"snapshots": len(self.trajectory)}
+
+    def _op_quit(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.stop()
+        return {}

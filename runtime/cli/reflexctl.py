@@ -1,0 +1,246 @@
+"""`reflexctl`: look at a running reflexd and operate it, through its control socket."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime import version
+from runtime.cli import reflexctl_output as output
+from runtime.config.paths import run_directory
+from runtime.link.client import Client
+from runtime.link.errors import AccessDenied, LinkError, LinkTimeout, NoDaemon, Refused
+
+OK, REFUSED, USAGE, NO_DAEMON, NOT_PERMITTED, NO_ANSWER = range(6)
+
+SYSTEM_SOCKET = Path("/run/reflexd/reflexd.sock")
+"""Where the systemd unit's daemon listens."""
+
+_EPILOG = """\
+exit codes:
+  0  done
+  1  the daemon refused; the reasons are on standard error, one per line
+  2  wrong usage
+  3  no daemon answers on the socket, or it went away
+  4  not permitted
+  5  no answer in time, or the other side speaks another protocol
+
+The socket is --socket, else $REFLEXD_SOCKET, else the daemon of this user, else that of the system
+(/run/reflexd/reflexd.sock).
+"""
+
+_SIMPLE = {
+    "status": "show the state of the robot and of the daemon",
+    "arm": "energise the motors and hold where the robot stands; refused with every reason that speaks against it",
+    "start": "let the policy move the robot",
+    "stop": "stop the motion and hold",
+    "disarm": "stop the motion, then torque off",
+    "estop": "stop at once and stay stopped until reset; everybody who can connect may do this",
+    "reset": "leave ESTOP or FAULT, when their causes are gone",
+    "joints": "show every joint",
+    "histograms": "show how late the ticks were and what they cost",
+    "version": "show the versions of reflexctl and of the daemon",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    # A reader that has seen enough (`reflexctl watch | head`) ends this program like any other.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    arguments = _parser().parse_args(argv)
+    try:
+        with _connect(arguments) as client:
+            _run(client, arguments)
+    except KeyboardInterrupt:
+        return OK if arguments.command in ("watch", "events") else 128 + signal.SIGINT
+    except LinkError as error:
+        return _report(error, arguments.json)
+    return OK
+
+
+def socket_paths(env: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where a daemon may listen, in the order in which they are tried."""
+    if given := env.get("REFLEXD_SOCKET"):
+        return [Path(given)]
+    own = run_directory(env) / "reflexd.sock"
+    return list(dict.fromkeys([own, SYSTEM_SOCKET]))
+
+
+def _connect(arguments: argparse.Namespace) -> Client:
+    paths = [Path(arguments.socket)] if arguments.socket else socket_paths()
+    failures = []
+    for path in paths:
+        try:
+            return Client(path, arguments.timeout)
+        except NoDaemon as error:
+            failures.append(str(error))
+    raise NoDaemon("; ".join(failures) + "; start the daemon with `reflexd run CONFIG`, or name its --socket")
+
+
+def _run(client: Client, arguments: argparse.Namespace) -> None:
+    command, as_json = arguments.command, arguments.json
+    if command == "watch":
+        _watch(client, arguments)
+    elif command == "events":
+        for event in _events(client, arguments):
+            output.write(output.as_json(event) if as_json else output.event(event))
+    else:
+        args: dict[str, Any] = {}
+        if command == "command":
+            args = {"values": dict(arguments.values)}
+        elif command == "move":
+            args = {"joints": dict(arguments.joints)}
+        result = client.request(command, **args)
+        if command == "version":
+            result = {"reflexctl": version(), **result}
+        output.write(output.as_json(result) if as_json else output.human(command, result))
+
+
+def _watch(client: Client, arguments: argparse.Namespace) -> None:
+    stream = client.stream("watch", interval=arguments.interval)
+    next(stream)
+    screen = None if arguments.json or not sys.stdout.isatty() else output.Screen()
+    for count, status in enumerate(stream, 1):
+        if screen is not None:
+            screen.show(output.human("status", status))
+        elif arguments.json:
+            output.write(output.as_json(status))
+        else:
+            output.write(time.strftime("%H:%M:%S") + "\n" + output.human("status", status) + "\n")
+        if count == arguments.count:
+            return
+
+
+def _events(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    since = arguments.since
+    if arguments.follow:
+        stream = client.stream("events", since=since, follow=True)
+        yield from next(stream)["events"]
+        yield from stream
+    more = True
+    while more:
+        page = client.request("events", since=since)
+        yield from page["events"]
+        since, more = page["next"], page["more"]
+
+
+def _report(error: LinkError, as_json: bool) -> int:
+    print(f"reflexctl: {error}", file=sys.stderr)
+    reasons: tuple[str, ...] = ()
+    match error:
+        case Refused(code="not_permitted"):
+            code, exit_code = "not_permitted", NOT_PERMITTED
+        case Refused():
+            code, reasons, exit_code = error.code, error.reasons, REFUSED
+            for reason in reasons:
+                print(reason, file=sys.stderr)
+        case AccessDenied():
+            code, exit_code = "not_permitted", NOT_PERMITTED
+        case NoDaemon():
+            code, exit_code = "no_daemon", NO_DAEMON
+        case LinkTimeout():
+            code, exit_code = "timeout", NO_ANSWER
+        case _:
+            code, exit_code = "protocol", NO_ANSWER
+    if as_json:
+        output.write(output.as_json({"error": {"code": code, "message": str(error), "reasons": reasons}}))
+    return exit_code
+
+
+class _Version(argparse.Action):
+    """`--version`, looked up only when asked for: it takes longer than most commands."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"reflexctl {version()}")
+        parser.exit()
+
+
+def _common(**defaults: Any) -> argparse.ArgumentParser:
+    """The options that stand before or after the command; those after it have no defaults of their own."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--socket", metavar="PATH", help="the daemon's control socket")
+    common.add_argument(
+        "--json", action="store_true", help="print JSON: one document, or one per line for streams"
+    )
+    common.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="longest wait for an answer, seconds (default: 15)"
+    )
+    common.set_defaults(**defaults)
+    return common
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reflexctl",
+        parents=[_common(socket=None, json=False, timeout=15.0)],
+        description="Look at a running reflexd and operate it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = _common()
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of reflexctl and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            parents=[common],
+            help=help,
+            description=help,
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    for name, help in _SIMPLE.items():
+        add(name, help)
+    watch = add("watch", "show the status again and again, until interrupted")
+    watch.add_argument(
+        "--interval", type=_seconds, default=0.2, metavar="S", help="period, seconds (default: 0.2; at least 0.02)"
+    )
+    watch.add_argument("--count", type=int, metavar="N", help="end after N times")
+    events = add("events", "show what has happened")
+    events.add_argument("--follow", action="store_true", help="and what happens from now on, until interrupted")
+    events.add_argument("--since", type=_count, default=0, metavar="N", help="only events with a number above N")
+    command = add("command", "set the operator's commands to the policy, such as a body velocity")
+    command.add_argument("values", nargs="+", type=_assignment, metavar="NAME=VALUE", help="for example vx=0.5")
+    move = add("move", "move joints to angles, in the mode MANUAL")
+    move.add_argument("joints", nargs="+", type=_assignment, metavar="JOINT=RAD", help="for example elbow=0.3")
+    return parser
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = math.nan
+    if not name or not equals or not math.isfinite(parsed):
+        raise argparse.ArgumentTypeError(f'found "{text}", expected NAME=NUMBER, for example vx=0.5')
+    return name, parsed
+
+
+def _seconds(text: str) -> float:
+    try:
+        parsed = float(text)
+    except ValueError:
+        parsed = math.nan
+    if not (math.isfinite(parsed) and parsed > 0):
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a number of seconds above 0')
+    return parsed
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'found "{text}", expected the number of an event, from 0')
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""One typed model per section of a config. Their docstrings are the text of `docs/configuration.md`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from drivers.gpio.options import LineOptions
+from drivers.joint import Name, Options
+from runtime.policy.terms import ActionTerm, ObservationTerm
+
+Cpu = Annotated[int, Field(ge=0, lt=1024)]
+
+
+class Robot(Options):
+    """Which robot this is."""
+
+    name: Name
+    """Name of the robot; it is written into recordings and shown by `reflexctl status`."""
+    description: str = ""
+    """One line for people."""
+
+
+class Control(Options):
+    """The control loop."""
+
+    rate: float = Field(ge=1, le=2000)
+    """Ticks per second, Hz. `reflexd check` says which rates the buses can carry."""
+    missed_limit: int = Field(default=10, ge=1)
+    """So many requests in a row that a joint does not answer are a fault of this joint."""
+
+
+class Realtime(Options):
+    """What the daemon asks of the operating system. At start each item is reported as achieved or not."""
+
+    required: bool = False
+    """Refuse to run when any item of this section is not achieved."""
+    priority: int = Field(default=50, ge=1, le=98)
+    """SCHED_FIFO priority of the control loop; must be below `safety.priority`."""
+    cpus: tuple[Cpu, ...] = ()
+    """CPUs that the control loop may use; empty = any."""
+    lock_memory: bool = True
+    """Keep all memory of the daemon in RAM, so that no tick waits for a page."""
+    dma_latency: bool = True
+    """Hold `/dev/cpu_dma_latency` at 0, so that no tick waits for a CPU to leave deep sleep."""
+    switch_interval: float = Field(default=0.0001, gt=0, le=1)
+    """After this long (s) a thread that computes must let the control loop have the interpreter."""
+
+
+class Safety(Options):
+    """The safety task, the e-stop and the drive-enable line."""
+
+    priority: int = Field(default=80, ge=2, le=99)
+    """SCHED_FIFO priority of the safety thread; must be above `realtime.priority`."""
+    stall: float | None = Field(default=None, gt=0)
+    """No beat of the control loop for this long (s) stops the robot; at least 2 periods of the loop.
+    Left out: 3 periods, but not less than 0.02 s."""
+    run_without_estop: bool = False
+    """Energise motors although no e-stop is configured. Only for robots that cannot hurt anybody."""
+    estop: LineOptions | None = None
+    """The e-stop input. Left out: the daemon refuses to arm, unless `run_without_estop` is true."""
+    drive_enable: LineOptions | None = None
+    """The output that lets motor power flow, active only while everything is well. Left out: motors are
+    switched off through their bus alone."""
+
+
+class CommandSpec(Options):
+    """A number that an operator or the schedule gives to the policy, for example a body velocity."""
+
+    default: float = 0.0
+    """Value at start, in the policy's own unit."""
+    min: float
+    """Lowest value that is accepted."""
+    max: float
+    """Highest value that is accepted."""
+
+    @model_validator(mode="after")
+    def _default_lies_in_range(self) -> CommandSpec:
+        if self.min >= self.max:
+            raise ValueError(f"min {self.min} is not below max {self.max}; give the lower number as min")
+        if not self.min <= self.default <= self.max:
+            raise ValueError(f"default {self.default} is outside {self.min} ... {self.max}; choose one inside")
+        return self
+
+
+class ScheduleStep(Options):
+    """Commands that are given by themselves at a moment of the run."""
+
+    at: float = Field(ge=0)
+    """Time since the policy was started, s."""
+    set: dict[str, float] = Field(min_length=1)
+    """New values of commands: `{ vx = 0.5 }`."""
+
+
+class Policy(Options):
+    """The learned policy and how it is run. Left out: the robot can be armed, held and moved by hand."""
+
+    backend: str = Field(default="onnx", min_length=1)
+    """What runs the model: `onnx`, a class as `module:Class`, or a name that a package offers under
+    `reflexd.policies`."""
+    model: Path | None = None
+    """File of the model; required by `onnx`."""
+    python: str | None = None
+    """Python interpreter of the worker process, as a path or a name in PATH. Left out: the daemon's own."""
+    rate: float = Field(gt=0, le=2000)
+    """Actions per second in a chunk, Hz; at most `control.rate`."""
+    horizon: int = Field(ge=1, le=1000)
+    """Actions in one chunk (H); 1 for a policy that gives one action a call."""
+    execute: int | None = Field(default=None, ge=1)
+    """Actions between two inference starts (s), at most `horizon`. Left out: half of the horizon."""
+    between: Literal["interpolate", "hold"] = "interpolate"
+    """Between two actions: draw a line, or hold the earlier one."""
+    timeout: float = Field(default=2.0, gt=0)
+    """An inference that takes longer (s) counts as hung; the worker is restarted."""
+    latency: float = Field(default=0.0, ge=0)
+    """Delay (s) added to every inference, for tests and demonstrations."""
+    inline: bool = False
+    """Run the inference inside the tick, as a bad example: the tick waits for it."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads that the backend may use for one inference."""
+    cpus: tuple[Cpu, ...] = ()
+    """CPUs that the worker may use; empty = any."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the backend itself."""
+    observation: tuple[ObservationTerm, ...] = Field(min_length=1)
+    """What the policy sees, in order."""
+    action: tuple[ActionTerm, ...] = Field(min_length=1)
+    """What its output means, in order."""
+    command: dict[Name, CommandSpec] = Field(default_factory=dict)
+    """Numbers that operators may set, by name: `[policy.command.vx]`."""
+    schedule: tuple[ScheduleStep, ...] = ()
+    """Commands that are given by themselves, in order of time."""
+
+    @property
+    def interval(self) -> int:
+        """Actions between two inference starts."""
+        return self.execute if self.execute is not None else max(1, self.horizon // 2)
+
+
+class Recording(Options):
+    """What is written to disk."""
+
+    enabled: bool = True
+    """Record every tick and every event to MCAP files."""
+    directory: Path = Path("{state}/recordings")
+    """Folder of the recordings."""
+    segment_minutes: float = Field(default=10.0, gt=0)
+    """Length of one file, minutes."""
+
+
+class Socket(Options):
+    """The control socket, through which `reflexctl` talks to the daemon."""
+
+    path: str = "{run}/reflexd.sock"
+    """Path of the socket."""
+    group: str | None = None
+    """Group whose members may operate the robot. Left out: only root and the daemon's own user."""
+
+
+class Emulated(Options):
+    """The robot in simulation: `reflexd emulate` plays its motors, sensors and lines from this section."""
+
+    model: Path
+    """MuJoCo model (MJCF) of the robot; its joints are named like the robot's, or with `_joint` added."""
+    task: str | None = None
+    """What happens around the robot, as `module:Class`."""
+    timestep: float | None = Field(default=None, gt=0, le=0.1)
+    """Step of the physics, s. Left out: the model's own."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything that is random in the task."""
+    gpio: str = "{run}/gpio.sock"
+    """Socket of the emulated lines; a line of type `emulated` names it as its path."""
+    control: str = "{run}/emulator.sock"
+    """Socket through which tests and the demo reach the emulator."""
+    sensors: dict[str, Annotated[float, Field(gt=0, le=10000)]] = Field(default_factory=dict)
+    """Sensors that the emulator feeds and how often, Hz: `{ imu = 500.0 }`."""
+    priority: int = Field(default=30, ge=0, le=98)
+    """SCHED_FIFO priority of the emulator; 0 = none."""

@@ -1,0 +1,122 @@
+"""What must hold of a policy: its rates, its files, its commands, and that its terms fit the robot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+
+from runtime.config.draft import Draft
+from runtime.config.models import Policy
+from runtime.config.paths import CLASS_PATTERN, Place, interpreter
+from runtime.config.words import found, one_of
+from runtime.policy.errors import TermsError
+from runtime.policy.terms import ActionMap, ObservationBuilder
+
+POLICIES = "reflexd.policies"
+
+
+def apply(draft: Draft) -> None:
+    """Report every mistake of the policy, and make its paths absolute."""
+    if draft.policy:
+        _commands(draft, draft.policy)
+        _terms(draft, draft.policy)
+        _policy(draft, draft.policy)
+
+
+def _policy(draft: Draft, policy: Policy) -> None:
+    """Rates, files and the backend."""
+    control = draft.control
+    if control and policy.rate > control.rate:
+        draft.report(
+            ("policy", "rate"),
+            f"found {policy.rate:g}, expected at most control.rate ({control.rate:g} Hz): a tick takes one action "
+            "at most; lower it or raise control.rate",
+        )
+    if policy.interval > policy.horizon:
+        draft.report(
+            ("policy", "execute"),
+            f"found {policy.interval}, expected at most policy.horizon ({policy.horizon}); lower it",
+        )
+    if policy.latency >= policy.timeout:
+        draft.report(
+            ("policy", "latency"),
+            f"found {policy.latency:g}, expected less than policy.timeout ({policy.timeout:g} s): every inference "
+            "would count as hung; lower it or raise policy.timeout",
+        )
+    python = policy.python and interpreter(draft.path, policy.python)
+    if policy.python and not python:
+        draft.report(
+            ("policy", "python"),
+            f"found {found(policy.python)}, which is no program that can be run, expected a Python interpreter; "
+            "give its path or a name in PATH",
+        )
+    _backend(draft, policy)
+    model = draft.existing_file(("policy", "model"), policy.model, "the policy's model")
+    draft.policy = policy.model_copy(update={"model": model, "python": python or sys.executable})
+
+
+def _backend(draft: Draft, policy: Policy) -> None:
+    if policy.backend == "onnx":
+        if policy.model is None:
+            draft.report(("policy", "model"), "found nothing, expected an ONNX file; give its path")
+        return
+    # Another interpreter has packages of its own: what it offers shows when the worker starts.
+    offered = {point.name for point in importlib.metadata.entry_points(group=POLICIES)}
+    if not CLASS_PATTERN.fullmatch(policy.backend) and policy.backend not in offered and not policy.python:
+        known = one_of(["onnx", "module:Class", *sorted(offered)])
+        draft.report(
+            ("policy", "backend"),
+            f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "
+            f"under {POLICIES}",
+        )
+
+
+def _commands(draft: Draft, policy: Policy) -> None:
+    earlier = -1.0
+    for number, step in enumerate(policy.schedule):
+        place: Place = ("policy", "schedule", number)
+        if step.at <= earlier:
+            draft.report(
+                (*place, "at"),
+                f"found {step.at:g}, expected more than {earlier:g}, the step before; sort the steps",
+            )
+        earlier = step.at
+        for name, value in step.set.items():
+            command = policy.command.get(name)
+            if command is None:
+                draft.report(
+                    (*place, "set", name),
+                    f"found an unknown command, expected {one_of(policy.command)}; correct it or add "
+                    f"[policy.command.{name}]",
+                )
+            elif not command.min <= value <= command.max:
+                draft.report(
+                    (*place, "set", name),
+                    f"found {value:g}, expected {command.min:g} ... {command.max:g}, its range; change it",
+                )
+
+
+def _terms(draft: Draft, policy: Policy) -> None:
+    """The names in observations and actions, and how long their lists are."""
+    if None in draft.joints or None in draft.sensors or not draft.joints:
+        return
+    joints = [joint.name for joint in draft.joints if joint]
+    sensors = [plan.driver(plan.options) for plan in draft.sensors if plan]
+    size = sum(len(joints if term.joints is None else term.joints) for term in policy.action)
+    try:
+        ActionMap(policy.action, joints)
+    except TermsError as error:
+        _report_terms(draft, "action", error)
+    try:
+        ObservationBuilder(policy.observation, joints, sensors, list(policy.command), size)
+    except TermsError as error:
+        _report_terms(draft, "observation", error)
+
+
+def _report_terms(draft: Draft, key: str, error: TermsError) -> None:
+    for problem in error.problems:
+        # "observation term 2 (joint.position): ..." counts from 1.
+        term = re.match(rf"{key} term (\d+) \((.*?)\): ", problem)
+        place: Place = ("policy", key, int(term[1]) - 1) if term else ("policy", key)
+        draft.report(place, f"{term[2]}: {problem[term.end() :]}" if term else problem)

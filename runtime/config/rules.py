@@ -1,0 +1,224 @@
+"""What must hold across sections. A rule looks only at parts that are valid; the others are reported already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from drivers.bus import BusOptions, CycleTime
+from drivers.gpio.options import EmulatedLine
+from drivers.joint import Joint
+from runtime.config import policy_rules
+from runtime.config.draft import BusPlan, Draft
+from runtime.config.models import Emulated
+from runtime.config.paths import CLASS_PATTERN, Place, beside
+from runtime.config.words import found, meant, one_of
+
+FILL_LIMIT = 0.9
+"""A cycle of a bus may fill this part of a period; the rest is for what the arithmetic does not know."""
+WATCHDOG_PERIODS = 3
+"""Periods of the loop that the motors' own watchdog has to wait."""
+WIDTH_MAX = 1024
+"""Values in one field of a sensor."""
+
+
+def apply(draft: Draft) -> list[str]:
+    """Report every mistake across sections, finish the models, and return the warnings."""
+    warnings: list[str] = []
+    _names(draft)
+    _widths(draft)
+    _buses(draft, _joints_on_buses(draft))
+    _safety(draft, warnings)
+    policy_rules.apply(draft)
+    if draft.emulated:
+        _emulated(draft, draft.emulated, warnings)
+    if draft.recording:
+        directory = Path(beside(draft.path, str(draft.recording.directory)))
+        draft.recording = draft.recording.model_copy(update={"directory": directory})
+    return warnings
+
+
+def _names(draft: Draft) -> None:
+    for section in ("bus", "joint", "sensor"):
+        first: dict[str, int] = {}
+        for number in range(len(draft.entries(section))):
+            name = draft.written(section, number, "name")
+            if name is not None and first.setdefault(name, number) != number:
+                draft.report(
+                    (section, number, "name"),
+                    f"found {found(name)}, which {section}[{first[name]}] has already, expected a name of "
+                    "its own; rename one of them",
+                )
+
+
+def _widths(draft: Draft) -> None:
+    for number, plan in enumerate(draft.sensors):
+        wrong = (
+            [(name, width) for name, width in plan.options.fields.items() if not 1 <= width <= WIDTH_MAX]
+            if plan
+            else []
+        )
+        for name, width in wrong:
+            draft.sensors[number] = None
+            draft.report(
+                ("sensor", number, "fields", name),
+                f"found {width}, expected 1 ... {WIDTH_MAX}: how many values the field has; correct it",
+            )
+
+
+def _joints_on_buses(draft: Draft) -> set[int]:
+    """Report joints on unknown buses and ids that are taken; returns the numbers of the latter's joints."""
+    twins: set[int] = set()
+    buses = [name for n in range(len(draft.entries("bus"))) if (name := draft.written("bus", n, "name"))]
+    if not buses:
+        return twins
+    owner: dict[tuple[str, object], int] = {}
+    for number, entry in enumerate(draft.entries("joint")):
+        bus, motor = draft.written("joint", number, "bus"), entry.get("id")
+        if bus is None:
+            continue
+        if bus not in buses:
+            advice = meant(bus, buses, "correct it or add the bus")
+            draft.report(("joint", number, "bus"), f"found {found(bus)}, expected {one_of(buses)}; {advice}")
+        elif isinstance(motor, int) and owner.setdefault((bus, motor), number) != number:
+            other = draft.key(("joint", owner[bus, motor]))
+            draft.report(
+                ("joint", number, "id"),
+                f"found {motor}, which {other} on bus {bus} has already, expected an id of its own; "
+                "a motor moves one joint",
+            )
+            twins.add(number)
+    return twins
+
+
+def _buses(draft: Draft, twins: set[int]) -> None:
+    """Ask each driver about its joints, and do the arithmetic of each bus."""
+    incomplete = {draft.written("joint", n, "bus") for n, joint in enumerate(draft.joints) if not joint}
+    for number, bus in enumerate(draft.buses):
+        if not bus:
+            continue
+        driver, options = bus
+        members = {n: joint for n, joint in enumerate(draft.joints) if joint and joint.bus == options.name}
+        if not members:
+            if options.name not in incomplete and draft.joints:
+                draft.report(("bus", number), "found no joint on this bus, expected one; add it or remove the bus")
+            continue
+        problems = driver.problems(options, [joint for n, joint in members.items() if n not in twins])
+        for problem in problems:
+            draft.report(_place_of(problem, ("bus", number), members), problem)
+        if problems or options.name in incomplete or not draft.control:
+            continue
+        _watchdog(draft, ("bus", number, "watchdog"), options, draft.control.rate)
+        joints = tuple(members.values())
+        cycle = driver.cycle_time(options, joints)
+        if cycle.seconds * draft.control.rate > FILL_LIMIT:
+            draft.report(("bus", number), _too_slow(cycle, draft.control.rate))
+        draft.plans.append(BusPlan(options, driver, joints, tuple(members), cycle))
+
+
+def _watchdog(draft: Draft, place: Place, options: BusOptions, rate: float) -> None:
+    seconds = getattr(options, "watchdog", None)
+    if isinstance(seconds, float) and seconds * rate < WATCHDOG_PERIODS:
+        draft.report(
+            place,
+            f"found {seconds:g}, expected at least {WATCHDOG_PERIODS} periods of the loop "
+            f"({WATCHDOG_PERIODS / rate:g} s at {rate:g} Hz): a single late tick must not stop "
+            "the motors; raise it or control.rate",
+        )
+
+
+def _place_of(problem: str, bus: Place, members: Mapping[int, Joint]) -> Place:
+    """Drivers begin a problem of one joint with `joint NAME: `."""
+    return next((("joint", n) for n, joint in members.items() if problem.startswith(f"joint {joint.name}: ")), bus)
+
+
+def highest_rate(cycle: CycleTime) -> float:
+    """Ticks per second that a bus with this cycle carries, Hz, rounded down."""
+    rate = FILL_LIMIT / cycle.seconds
+    return math.floor(rate) if rate >= 10 else math.floor(rate * 10) / 10
+
+
+def _too_slow(cycle: CycleTime, rate: float) -> str:
+    return (
+        f"one cycle takes {cycle.seconds * 1e3:.3g} ms ({cycle.explanation}); at {rate:g} Hz a period is "
+        f"{1e3 / rate:.3g} ms, of which a bus may fill {FILL_LIMIT:.0%}; highest rate "
+        f"{highest_rate(cycle):g} Hz; lower control.rate or spread the joints over more buses"
+    )
+
+
+def _safety(draft: Draft, warnings: list[str]) -> None:
+    safety, realtime, control = draft.safety, draft.realtime, draft.control
+    if safety and realtime and safety.priority <= realtime.priority:
+        draft.report(
+            ("safety", "priority"),
+            f"found {safety.priority}, expected more than realtime.priority ({realtime.priority}): the safety "
+            "task must not wait for the control loop; raise it",
+        )
+    if safety and control and safety.stall is not None and safety.stall * control.rate < 2:
+        draft.report(
+            ("safety", "stall"),
+            f"found {safety.stall:g}, expected at least 2 periods of the loop ({2 / control.rate:g} s at "
+            f"{control.rate:g} Hz): a single late tick must not stop the robot; raise it or leave it out",
+        )
+    if not safety:
+        return
+    if safety.estop is None and safety.run_without_estop:
+        warnings.append("safety.run_without_estop is true: motors are energised and no e-stop can stop them")
+    elif safety.estop is None:
+        warnings.append(
+            "no [safety.estop]: the daemon runs but refuses to arm; configure the e-stop line, or set "
+            "safety.run_without_estop = true for a robot that cannot hurt anybody"
+        )
+    elif safety.run_without_estop:
+        warnings.append("safety.run_without_estop has no effect while [safety.estop] is there; remove it")
+    if safety.drive_enable is None:
+        warnings.append(
+            "no [safety.drive_enable]: nothing cuts the motors' power when a bus does not answer; "
+            "configure the line that feeds the power relay"
+        )
+
+
+def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
+    """Whether the emulator can play this robot; its model's path becomes absolute."""
+    for number, bus in enumerate(draft.buses):
+        if not bus:
+            continue
+        kind, interface = bus[1].type, getattr(bus[1], "interface", "unix")
+        if kind not in ("dynamixel", "damiao"):
+            draft.report(
+                ("bus", number, "type"), f'found "{kind}", expected "dynamixel" or "damiao" because of [emulated]'
+            )
+        elif interface != "unix":
+            draft.report(
+                ("bus", number, "interface"),
+                f'found "{interface}", expected "unix": the emulator of [emulated] is reached through a socket',
+            )
+    sensors = {plan.options.name: (number, plan) for number, plan in enumerate(draft.sensors) if plan}
+    for name in emulated.sensors:
+        if name in sensors:
+            number, plan = sensors[name]
+            if plan.options.type != "datagram":
+                draft.report(
+                    ("sensor", number, "type"),
+                    f'found "{plan.options.type}", expected "datagram": the emulator feeds no other kind',
+                )
+        elif None not in draft.sensors:
+            draft.report(
+                ("emulated", "sensors", name),
+                f"found an unknown sensor, expected {one_of(sensors)}; correct it or add the sensor",
+            )
+    for name in sorted(set(sensors) - set(emulated.sensors)):
+        warnings.append(f"the emulator does not feed the sensor {name}: add it to emulated.sensors")
+    if emulated.task and not CLASS_PATTERN.fullmatch(emulated.task):
+        draft.report(("emulated", "task"), f'found {found(emulated.task)}, expected "module:Class"; correct it')
+    for key in ("estop", "drive_enable"):
+        line = getattr(draft.safety, key, None)
+        if isinstance(line, EmulatedLine) and (str(line.path), line.line) != (emulated.gpio, key):
+            draft.report(
+                ("safety", key),
+                f'found line "{line.line}" at {line.path}, expected "{key}" at {emulated.gpio}, where the '
+                "emulator has it; correct one of them",
+            )
+    model = draft.existing_file(("emulated", "model"), emulated.model, "a MuJoCo model")
+    draft.emulated = emulated.model_copy(update={"model": model})

@@ -1,0 +1,295 @@
+"""The daemon: the one place where parts are built from a config, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from drivers.bus import Bus
+from drivers.gpio.options import open_input, open_output
+from drivers.sensor import Sensor
+from drivers.state import JointState
+from runtime import log, version
+from runtime.config.config import Config
+from runtime.control.loop import ControlLoop
+from runtime.control.modes import Mode
+from runtime.control.realtime import Item, Realtime
+from runtime.control.ticker import Ticker
+from runtime.control.timeline import Timeline
+from runtime.events import Events, Level
+from runtime.link.peers import Role
+from runtime.link.server import ControlServer, Handler
+from runtime.notify import Notifier, watchdog_period_s
+from runtime.policy.chunk import Chunk
+from runtime.policy.client import PolicyWorker
+from runtime.policy.commands import CommandRange, Commands
+from runtime.policy.errors import PolicyError
+from runtime.policy.inline import InlinePolicy
+from runtime.policy.planner import Planner
+from runtime.policy.policy import Policy
+from runtime.policy.spec import WorkerSpec
+from runtime.policy.terms import ActionMap, ObservationBuilder
+from runtime.recording.recorder import Recorder
+from runtime.recording.trace import TraceRing
+from runtime.robot import Robot
+from runtime.status import headline, joints, status
+from safety.beat import Heartbeat
+from safety.envelope import Envelope
+from safety.gate import Gate
+from safety.supervisor import Supervisor
+
+_TRACE_S = 4.0
+_HOUSEKEEPING_S = 1.0
+
+
+class Daemon:
+    """All parts of a running robot. `run` returns after SIGTERM or SIGINT, with the motors off."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.events = Events()
+        self.realtime = Realtime()
+        self.state = JointState(len(config.joints))
+        period_ns = round(config.period_s * 1e9)
+
+        self.buses: list[Bus] = []
+        for plan in config.buses:
+            own = [joint for joint in config.joints if joint.bus == plan.options.name]
+            index = np.array([config.joints.index(joint) for joint in own], np.int64)
+            self.buses.append(plan.driver(plan.options, own, index, self.state))
+        self.sensors: list[Sensor] = [plan.driver(plan.options) for plan in config.sensors]
+
+        self.gate = Gate()
+        self.heartbeat = Heartbeat()
+        self.envelope = Envelope(config.joints, config.period_s)
+        self.notifier = Notifier()
+        self.supervisor = self._supervisor()
+
+        names = [joint.name for joint in config.joints]
+        commands = list(config.policy.command) if config.policy else []
+        fields = {plan.options.name: plan.options.fields for plan in config.sensors}
+        self.trace = TraceRing(names, fields, commands, max(64, round(_TRACE_S * config.control.rate)))
+        self.recorder: Recorder | None = None
+        if config.recording.enabled:
+            self.recorder = Recorder(
+                self.trace,
+                self.events,
+                Path(config.recording.directory),
+                config.robot.name,
+                config.recording.segment_minutes * 60,
+                {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
+            )
+
+        self.planner: Planner | None = None
+        self.policy: Policy | None = None
+        self.policy_error = ""
+        """Why there is no policy although one is configured."""
+        if config.policy is not None:
+            self._build_policy(names)
+
+        self.loop = ControlLoop(
+            config.joints,
+            self.buses,
+            self.sensors,
+            self.state,
+            self.envelope,
+            self.gate,
+            self.heartbeat,
+            self.planner,
+            self.trace,
+            self.events,
+            config.control.missed_limit,
+            on_power_off=lambda mode: self.robot.power_off(mode),
+            cut_mode=lambda: Mode.ESTOP if self.supervisor.estop_requested else Mode.FAULT,
+        )
+        self.ticker = Ticker(period_ns, self.loop.tick)
+        self.robot = Robot(
+            config.joints,
+            self.buses,
+            self.sensors,
+            {plan.options.name: plan.options.max_age for plan in config.sensors},
+            self.state,
+            self.loop,
+            self.gate,
+            self.supervisor,
+            self.planner,
+            self.events,
+            without_estop=config.safety.estop is None and not config.safety.run_without_estop,
+        )
+        self.server = ControlServer(
+            Path(config.socket.path),
+            version=version(),
+            status=lambda: status(self),
+            events=self.events,
+            handlers=self._handlers(),
+            group=config.socket.group,
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until told to stop. Raises what keeps the daemon from starting; nothing moves then."""
+        config = self.config
+        self.events.listen(log.log_event)
+        if self.recorder is not None:
+            self.recorder.start()
+        asyncio_loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio_loop.add_signal_handler(number, self._stop.set)
+        background: list[asyncio.Task[None]] = []
+        try:
+            await self.robot.connect()
+            self.supervisor.start()
+            thread = self.supervisor.scheduling
+            self.realtime.items.append(Item("safety thread", thread.achieved, thread.detail))
+            self.realtime.apply(
+                priority=config.realtime.priority,
+                cpus=config.realtime.cpus,
+                lock_memory=config.realtime.lock_memory,
+                dma_latency=config.realtime.dma_latency,
+                switch_interval=config.realtime.switch_interval,
+                required=config.realtime.required,
+            )
+            await self.server.start()
+            self.ticker.start()
+            background += [asyncio.create_task(self._start_policy()), asyncio.create_task(self._keep_house())]
+            self.realtime.freeze_memory()
+            for item in self.realtime.items:
+                level: Level = "info" if item.achieved else "warning"
+                self.events.emit("realtime", f"{item.name}: {item.detail}", level=level, achieved=item.achieved)
+            self.notifier.ready()
+            self.events.emit("daemon.ready", f"{config.robot.name} is ready: {config.socket.path}")
+            await self._stop.wait()
+        finally:
+            self.notifier.stopping()
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self.server.close()
+            await self.robot.close()
+            self.ticker.stop()
+            if self.policy is not None:
+                await self.policy.close()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
+            self.realtime.close()
+
+    async def _start_policy(self) -> None:
+        if self.policy is None:
+            return
+        try:
+            await self.policy.start()
+        except PolicyError as error:
+            self.policy_error = str(error)
+            self.events.emit("policy.failed", f"there is no policy: {error}", level="error")
+
+    async def _keep_house(self) -> None:
+        """Once a second: tell systemd how it is, and collect the little garbage that there is."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            self.notifier.status(headline(self))
+            # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
+            gc.collect(0 if self.loop.modes.energised else 1)
+
+    def _supervisor(self) -> Supervisor:
+        safety, run = self.config.safety, self.config
+        return Supervisor(
+            estop=open_input(safety.estop, "reflexd") if safety.estop else None,
+            drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
+            torque_off=[bus.torque_off for bus in self.buses],
+            gate=self.gate,
+            beat=self.heartbeat,
+            stall_s=run.stall_s,
+            period_s=run.period_s,
+            priority=safety.priority,
+            on_event=self._on_safety_event,
+            watchdog=self.notifier.watchdog,
+            watchdog_period_s=watchdog_period_s(),
+        )
+
+    def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
+        self.events.emit(name, message, cast(Level, level), **fields)
+
+    def _build_policy(self, names: list[str]) -> None:
+        config = self.config.policy
+        assert config is not None
+        commands = Commands(
+            {name: CommandRange(spec.default, spec.min, spec.max) for name, spec in config.command.items()},
+            [(step.at, step.set) for step in config.schedule],
+        )
+        actions = ActionMap(config.action, names)
+        observation = ObservationBuilder(config.observation, names, self.sensors, commands.names, actions.size)
+        spec = WorkerSpec(
+            backend=config.backend,
+            model=str(config.model or ""),
+            observation_size=observation.size,
+            horizon=config.horizon,
+            action_size=actions.size,
+            options=config.options,
+            threads=config.threads,
+            cpus=config.cpus or self._other_cpus(),
+            latency_s=config.latency,
+            timeout_s=config.timeout,
+            max_age_s=config.timeout,
+            paths=(str(self.config.path.absolute().parent),),
+            python=config.python or sys.executable,
+        )
+        policy = (InlinePolicy if config.inline else PolicyWorker)(spec, self.events, self._on_chunk)
+        self.policy = cast(Policy, policy)
+        self.planner = Planner(
+            self.policy,
+            Timeline(len(names), round(1e9 / config.rate), config.between),
+            observation,
+            actions,
+            commands,
+            [
+                (sensor, plan.options.max_age)
+                for sensor, plan in zip(self.sensors, self.config.sensors, strict=True)
+            ],
+            config.interval,
+            self.events,
+            self.recorder.add_chunk if self.recorder else None,
+        )
+
+    def _on_chunk(self, chunk: Chunk) -> None:
+        assert self.planner is not None
+        self.planner.lay(chunk)
+
+    def _other_cpus(self) -> tuple[int, ...]:
+        """The worker inherits the control thread's CPUs unless told otherwise; give it all the others."""
+        own = set(self.config.realtime.cpus)
+        return tuple(sorted(os.sched_getaffinity(0) - own)) if own else ()
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        robot = self.robot
+
+        def plain(call: Any) -> Any:
+            return lambda args: call()
+
+        return {
+            "joints": Handler(lambda args: joints(self), Role.OBSERVER),
+            "histograms": Handler(lambda args: self._histograms(), Role.OBSERVER),
+            "clear_histograms": Handler(lambda args: self._clear_histograms(), Role.OPERATOR),
+            "arm": Handler(plain(robot.arm), Role.OPERATOR),
+            "start": Handler(plain(robot.start), Role.OPERATOR),
+            "stop": Handler(plain(robot.stop), Role.OPERATOR),
+            "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
+            "reset": Handler(plain(robot.reset), Role.OPERATOR),
+            "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
+            "command": Handler(lambda args: robot.command(args["values"]), Role.OPERATOR),
+            "move": Handler(lambda args: robot.move(args["joints"]), Role.OPERATOR),
+        }
+
+    def _clear_histograms(self) -> None:
+        self.ticker.ticks.lateness.clear()
+        self.loop.cost.clear()
+
+    def _histograms(self) -> dict[str, Any]:
+        return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}

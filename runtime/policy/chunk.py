@@ -1,0 +1,21 @@
+"""An action chunk as it leaves the policy, before anybody gives its numbers a meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivers.state import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """H future actions, spaced by the policy's period; the first one is meant for the moment `t0_ns`."""
+
+    t0_ns: int
+    """CLOCK_MONOTONIC time of the observation that the policy answered, ns."""
+    actions: Floats
+    """Raw output of the policy, no units, shape (H, A)."""
+    latency_ns: int
+    """From the observation to the arrival of the chunk, ns."""
+    sequence: int
+    """Number of the request that it answers; counts up from 1."""

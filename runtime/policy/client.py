@@ -1,0 +1,267 @@
+"""The daemon's side of the policy worker: asks it, judges what it answers, replaces it when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from runtime.events import Events
+from runtime.policy.backoff import Backoff
+from runtime.policy.chunk import Chunk
+from runtime.policy.errors import PolicyError
+from runtime.policy.latency import Latency
+from runtime.policy.policy import Failure
+from runtime.policy.process import WorkerProcess
+from runtime.policy.spec import WorkerSpec
+from runtime.policy.worker import wire
+from runtime.policy.worker.memory import SharedMemory, create
+
+# From a polite request to leave to SIGKILL.
+_GRACE_S = 1.0
+
+_WORDS: dict[Failure, str] = {
+    "crashed": "crashed",
+    "hung": "hangs",
+    "nan": "gave numbers that are not finite",
+    "wrong_shape": "gave a wrong shape",
+    "stale": "gave a stale chunk",
+    "error": "failed",
+}
+
+
+class PolicyWorker:
+    """A policy in a process of its own. Every failure is an event, and a restart with back-off.
+
+    `on_chunk` is called on the loop's thread. Nothing here blocks the loop; `request` costs microseconds.
+    Shared memory belongs to it from its construction on: `close` it, started or not.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        events: Events,
+        on_chunk: Callable[[Chunk], None],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.ready = False
+        self.busy = False
+        self.failures: Counter[Failure] = Counter()
+        self.latency = Latency()
+        self.inference = Latency()
+        self.restarts = 0
+        self._spec = spec
+        self._events = events
+        self._on_chunk = on_chunk
+        self._clock = clock
+        self._descriptor = create(spec.observation_size, spec.horizon, spec.action_size)
+        memory = SharedMemory(self._descriptor)
+        self.observation = memory.observation
+        self._chunk = memory.chunk
+        # The worker asks the kernel to end with the thread that spawned it: this one lives as long as we do.
+        self._executor = ThreadPoolExecutor(1, "policy-spawn")
+        self._backoff = Backoff()
+        self._loop: asyncio.AbstractEventLoop
+        self._process: WorkerProcess | None = None
+        self._hello: asyncio.Future[wire.Hello] | None = None
+        self._failed: asyncio.Future[float] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timeout: asyncio.TimerHandle | None = None
+        self._sequence = 0
+        self._t0_ns = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self) -> None:
+        """Start the worker and wait until its model is warm. Raises PolicyError in the worker's own words."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._launch()
+        except BaseException:
+            await self.close()
+            raise
+        self._task = asyncio.create_task(self._keep_running())
+
+    def request(self, t0_ns: int) -> bool:
+        """Ask for a chunk for `observation`, taken at `t0_ns`. False when not ready or busy."""
+        process = self._process
+        if not self.ready or self.busy or process is None:
+            return False
+        self._sequence += 1
+        self._t0_ns = t0_ns
+        try:
+            process.send(wire.REQUEST.pack(self._sequence, t0_ns))
+        except OSError:
+            # It has just died: the descriptor that says so is already readable.
+            return False
+        self.busy = True
+        self._timeout = self._loop.call_later(self._spec.timeout_s, self._too_late)
+        return True
+
+    async def close(self) -> None:
+        """Ask the worker to leave, end it when it does not, give everything back."""
+        self.ready = self.busy = False
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self._end_process(_GRACE_S)
+        if self._descriptor >= 0:
+            # Arrays keep the mapping alive, so let go of them; a caller's late write then harms nobody.
+            self.observation = np.zeros_like(self.observation)
+            self._chunk = np.zeros_like(self._chunk)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._executor.shutdown()
+
+    async def _launch(self) -> None:
+        """One attempt: a worker that is ready, or PolicyError and no process."""
+        self._hello = hello = self._loop.create_future()
+        self._process = process = await WorkerProcess.start(
+            self._spec, self._descriptor, self._executor, self._on_message
+        )
+        try:
+            await asyncio.wait(
+                {hello, process.exited},
+                timeout=self._spec.load_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not hello.done():
+                raise PolicyError(f"the policy worker cannot start: {self._why_not_ready(process)}")
+            said = hello.result()
+            if said.status != wire.OK:
+                raise PolicyError(f"the policy worker cannot start: {said.text}")
+        except BaseException:
+            await self._end_process()
+            raise
+        self._failed = self._loop.create_future()
+        process.exited.add_done_callback(partial(self._on_exit, process))
+        self._backoff.ready(self._clock())
+        self.ready = True
+        self._events.emit(
+            "policy.ready",
+            f"policy worker is ready: {said.text}",
+            pid=process.pid,
+            load_s=said.load_ns / 1e9,
+            warm_up_s=said.warm_ns / 1e9,
+            restarts=self.restarts,
+        )
+
+    def _why_not_ready(self, process: WorkerProcess) -> str:
+        if not process.exited.done():
+            return f"it was not ready {self._spec.load_timeout_s:g} s after its start"
+        return "; ".join([process.exited.result(), *process.last_words()[-3:]])
+
+    async def _keep_running(self) -> None:
+        while self._failed is not None:
+            wait_s = await self._failed
+            await self._end_process()
+            while True:
+                await asyncio.sleep(wait_s)
+                self.restarts += 1
+                try:
+                    await self._launch()
+                    break
+                except PolicyError as error:
+                    wait_s = self._note("error", str(error))
+
+    async def _end_process(self, grace_s: float = 0.0) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+        process, self._process = self._process, None
+        if process is not None:
+            await process.close(grace_s)
+
+    def _fail(self, failure: Failure, cause: str) -> None:
+        """The worker is no good any more; `_keep_running` replaces it. Only the first cause counts."""
+        if self._failed is None or self._failed.done():
+            return
+        self.ready = self.busy = False
+        self._failed.set_result(self._note(failure, cause))
+
+    def _note(self, failure: Failure, cause: str) -> float:
+        """Count a failure and tell it. Returns the seconds to wait before the restart."""
+        wait_s = self._backoff.failed(self._clock())
+        self.failures[failure] += 1
+        self._events.emit(
+            f"policy.{failure}",
+            f"policy worker {_WORDS[failure]}: {cause}; restart in {wait_s:g} s",
+            level="error",
+            cause=cause,
+            restart_in_s=wait_s,
+            last_words="\n".join(self._process.last_words()) if self._process is not None else "",
+        )
+        return wait_s
+
+    def _on_exit(self, process: WorkerProcess, exited: asyncio.Future[str]) -> None:
+        if process is self._process:
+            self._fail("crashed", exited.result())
+
+    def _too_late(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        # When it was the loop that was held up, the reply lies here already.
+        process.receive()
+        if self.busy and not process.lost:
+            self._fail("hung", f"no answer {self._spec.timeout_s:g} s after the request")
+
+    def _on_message(self, message: bytes) -> None:
+        try:
+            said = wire.parse(message)
+        except ValueError as error:
+            self._fail("error", str(error))
+            return
+        if isinstance(said, wire.Reply):
+            self._on_reply(said)
+        elif self._hello is not None and not self._hello.done():
+            self._hello.set_result(said)
+
+    def _on_reply(self, reply: wire.Reply) -> None:
+        if not self.ready:
+            return
+        now_ns = self._clock()
+        if not self.busy or (reply.sequence, reply.t0_ns) != (self._sequence, self._t0_ns):
+            self._fail("stale", f"it answered request {reply.sequence}, expected {self._sequence}")
+            return
+        self.busy = False
+        if self._timeout is not None:
+            self._timeout.cancel()
+        actions = self._chunk.astype(np.float64)
+        max_age_ns = self._spec.max_age_s * 1e9
+        if reply.status == wire.WRONG_SHAPE:
+            self._fail("wrong_shape", reply.text)
+        elif reply.status != wire.OK:
+            self._fail("error", reply.text)
+        elif not np.isfinite(actions).all():
+            bad = ~np.isfinite(actions)
+            self._fail("nan", f"{bad.sum()} of {bad.size} values, the first in action {bad.any(axis=1).argmax()}")
+        elif reply.done_ns - reply.t0_ns > max_age_ns:
+            self._fail("stale", self._age_words(reply.done_ns - reply.t0_ns))
+        elif now_ns - reply.t0_ns > max_age_ns:
+            # The worker was in time and this loop was not: dropping the chunk is enough.
+            self.failures["stale"] += 1
+            self._events.emit(
+                "policy.stale",
+                f"dropped a chunk that the loop took too late: {self._age_words(now_ns - reply.t0_ns)}",
+                level="warning",
+            )
+        else:
+            latency_ns = now_ns - reply.t0_ns
+            self.latency.add(latency_ns)
+            self.inference.add(reply.infer_ns)
+            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence))
+
+    def _age_words(self, age_ns: int) -> str:
+        return f"{age_ns / 1e9:.3f} s after its observation, allowed are {self._spec.max_age_s:g} s"

@@ -1,0 +1,59 @@
+"""The memory that daemon and worker share: one observation, one chunk, and a header that says their sizes.
+
+There is one request at a time, and the messages on the socket order the accesses: no locks are needed.
+Runs in the worker's interpreter: Python 3.9, numpy and the standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+
+import numpy as np
+
+_MAGIC = b"reflexd\x00"
+_VERSION = 1
+# magic, version, observation size, horizon, action size
+_HEADER = struct.Struct("<8sIIII")
+# Both regions start on a cache line of their own.
+_LINE = 64
+
+
+def _lines(size: int) -> int:
+    return -(-size // _LINE) * _LINE
+
+
+def create(observation_size: int, horizon: int, action_size: int) -> int:
+    """Descriptor of new shared memory for these sizes. The caller closes it."""
+    descriptor = os.memfd_create("reflexd-policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, _LINE + _lines(4 * observation_size) + 4 * horizon * action_size)
+        # A worker that goes wild and shrinks the file would otherwise kill the daemon with SIGBUS.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        os.pwrite(descriptor, _HEADER.pack(_MAGIC, _VERSION, observation_size, horizon, action_size), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class SharedMemory:
+    """Both arrays of the memory behind a descriptor; they live as long as somebody holds one of them."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Raises ValueError when it is not such memory. Does not close the descriptor."""
+        memory = mmap.mmap(descriptor, 0)
+        magic, version, size, horizon, action_size = _HEADER.unpack_from(memory)
+        if magic != _MAGIC or version != _VERSION:
+            raise ValueError(
+                f"shared memory: found {magic!r} version {version}, expected {_MAGIC!r} version {_VERSION}; "
+                "daemon and worker are of different releases, restart the daemon"
+            )
+        self.observation = np.frombuffer(memory, np.float32, size, _LINE)
+        """float32, shape (N,)."""
+        self.chunk = np.frombuffer(memory, np.float32, horizon * action_size, _LINE + _lines(4 * size)).reshape(
+            horizon, action_size
+        )
+        """float32, shape (H, A)."""

@@ -1,0 +1,91 @@
+"""What daemon and worker say to each other over their socket: small messages, no clock, no I/O.
+
+Runs in the worker's interpreter: Python 3.9, standard library only.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+HELLO = 1
+REPLY = 2
+
+OK = 0
+ERROR = 1
+WRONG_SHAPE = 2
+
+# The longest message; error texts are cut to fit.
+MESSAGE_MAX = 8192
+
+# sequence, t0_ns
+REQUEST = struct.Struct("<qq")
+
+_HELLO = struct.Struct("<BBxxxxxxqq")
+_REPLY = struct.Struct("<BBxxxxxxqqqqII")
+
+
+def _encode(text: str, room: int) -> bytes:
+    return text.encode("utf-8", "replace")[:room]
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The worker's first message: it serves, or it says why not."""
+
+    status: int
+    load_ns: int
+    """Time to import and load, ns."""
+    warm_ns: int
+    """Time of the first inference, on zeros, ns."""
+    text: str
+    """What was loaded, or what is wrong."""
+
+    def pack(self) -> bytes:
+        """The message as bytes, its text cut to fit."""
+        head = _HELLO.pack(HELLO, self.status, self.load_ns, self.warm_ns)
+        return head + _encode(self.text, MESSAGE_MAX - len(head))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one request; the chunk itself lies in the shared memory."""
+
+    status: int
+    sequence: int
+    t0_ns: int
+    infer_ns: int
+    """Time of the inference with the injected latency, ns."""
+    done_ns: int
+    """CLOCK_MONOTONIC time of its end, ns."""
+    horizon: int
+    action_size: int
+    text: str = ""
+    """What went wrong, when something did."""
+
+    def pack(self) -> bytes:
+        """The message as bytes, its text cut to fit."""
+        head = _REPLY.pack(
+            REPLY,
+            self.status,
+            self.sequence,
+            self.t0_ns,
+            self.infer_ns,
+            self.done_ns,
+            self.horizon,
+            self.action_size,
+        )
+        return head + _encode(self.text, MESSAGE_MAX - len(head))
+
+
+def parse(message: bytes) -> Hello | Reply:
+    """The message in `message`. Raises ValueError when it is none of ours."""
+    kind = message[0] if message else 0
+    if kind == REPLY and len(message) >= _REPLY.size:
+        _, status, sequence, t0_ns, infer_ns, done_ns, horizon, size = _REPLY.unpack_from(message)
+        text = message[_REPLY.size :].decode("utf-8", "replace")
+        return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text)
+    if kind == HELLO and len(message) >= _HELLO.size:
+        _, status, load_ns, warm_ns = _HELLO.unpack_from(message)
+        return Hello(status, load_ns, warm_ns, message[_HELLO.size :].decode("utf-8", "replace"))
+    raise ValueError(f"found a message of {len(message)} bytes and kind {kind}, expected 1 or 2")

@@ -1,0 +1,290 @@
+"""The robot as its operator sees it: connect, arm, start, stop, disarm, reset; each happens or says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from drivers.bus import Bus
+from drivers.errors import BusError
+from drivers.joint import Joint
+from drivers.sensor import Sensor
+from drivers.state import JointState
+from runtime.control.loop import ControlLoop
+from runtime.control.modes import LATCHED, Mode, ModeError
+from runtime.events import Events
+from runtime.link.errors import Refused
+from runtime.policy.commands import CommandError
+from runtime.policy.planner import Planner
+from safety.gate import Gate
+from safety.supervisor import Supervisor
+
+_FRESH_TIMEOUT_S = 1.0
+_STOP_TIMEOUT_S = 10.0
+
+
+class Robot:
+    """The operator's verbs. All of them run on the loop's thread, between ticks."""
+
+    def __init__(
+        self,
+        joints: Sequence[Joint],
+        buses: Sequence[Bus],
+        sensors: Sequence[Sensor],
+        max_age_s: Mapping[str, float],
+        state: JointState,
+        loop: ControlLoop,
+        gate: Gate,
+        supervisor: Supervisor,
+        planner: Planner | None,
+        events: Events,
+        without_estop: bool,
+    ) -> None:
+        self._joints = joints
+        self._buses = buses
+        self._sensors = sensors
+        self._max_age_s = max_age_s
+        self._state = state
+        self._loop = loop
+        self._gate = gate
+        self._supervisor = supervisor
+        self._planner = planner
+        self._events = events
+        self._without_estop = without_estop
+        """There is no e-stop, and nobody said in the config that this is meant."""
+        self._lock = asyncio.Lock()
+        self._off = asyncio.Event()
+        self._off.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force."""
+        return self._loop.modes.mode
+
+    async def connect(self) -> None:
+        """Find every motor, open every sensor; nothing is energised. Raises the errors of all of them at once."""
+        results = await asyncio.gather(
+            *(bus.connect() for bus in self._buses),
+            *(sensor.open() for sensor in self._sensors),
+            return_exceptions=True,
+        )
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors:
+            raise ExceptionGroup("the robot is not as its config says", errors)
+        self._loop.modes.request("connected")
+
+    async def arm(self) -> None:
+        """Energise the motors and hold the measured position. Raises Refused with every failing check."""
+        async with self._lock:
+            try:
+                self._loop.modes.allowed("arm")
+            except ModeError as error:
+                raise Refused("mode", str(error)) from None
+            await self._off.wait()
+            if reasons := self._not_ready():
+                raise Refused("not_ready", "the robot cannot be armed", reasons)
+            if reasons := self._supervisor.arm():
+                raise Refused("not_safe", "the safety task does not allow it", reasons)
+            try:
+                await self._gather("enable")
+                await self._fresh_reading()
+            except BaseException as error:
+                await self._power_off()
+                if isinstance(error, BusError | TimeoutError):
+                    raise Refused("motors", "the motors could not be energised", [str(error)]) from None
+                raise
+            self._loop.hold_here()
+            if not self._gate.open():
+                await self._power_off()
+                raise Refused("not_safe", "the safety task stopped the robot while it was being armed")
+            self._loop.modes.request("arm")
+            self._off.clear()
+        self._events.emit("robot.armed", "armed: holding the measured position")
+
+    def start(self) -> None:
+        """Let the policy move the robot. Raises Refused."""
+        if self._planner is None:
+            raise Refused("no_policy", "there is no policy: the config has no [policy]")
+        if not self._planner.policy.ready:
+            raise Refused("policy", "the policy is not ready; `reflexctl status` tells why")
+        if stale := self._stale_sensors():
+            raise Refused("not_ready", "the policy cannot be started", stale)
+        try:
+            self._loop.start_auto()
+        except ModeError as error:
+            raise Refused("mode", str(error)) from None
+        self._events.emit("robot.started", "the policy moves the robot")
+
+    async def stop(self) -> None:
+        """Ramp to a stop and hold (stop category 2); returns when the robot stands."""
+        self._stop(Mode.HOLD)
+        await self._until(lambda: self.mode != Mode.STOPPING, "the robot did not come to rest")
+
+    async def disarm(self) -> None:
+        """Ramp to a stop, then torque off (stop category 1); returns when the motors have confirmed."""
+        self._stop(Mode.STANDBY)
+        await self._until(lambda: self.mode != Mode.STOPPING, "the robot did not come to rest")
+        await self._off.wait()
+
+    def estop(self, who: str) -> None:
+        """Torque off at once (stop category 0); latched until reset."""
+        self._supervisor.request_stop(0, f"requested by {who}")
+
+    async def reset(self) -> None:
+        """Clear what is latched, once its cause is gone. Never starts motion. Raises Refused."""
+        async with self._lock:
+            if self.mode not in LATCHED and not self._supervisor.latched:
+                raise Refused("mode", f"reset: nothing is latched (mode {self.mode.name})")
+            await self._off.wait()
+            if reasons := self._supervisor.reset():
+                raise Refused("not_safe", "the cause still stands", reasons)
+            try:
+                await self._gather("clear_faults")
+            except BusError as error:
+                raise Refused("motors", "the motors' faults could not be cleared", [str(error)]) from None
+            self._state.missed[:] = 0
+            if self.mode in LATCHED:
+                self._loop.modes.request("reset")
+        self._events.emit("robot.reset", "reset: standing by, torque off")
+
+    def move(self, targets: Mapping[str, float]) -> None:
+        """Move joints to angles (rad) by hand, along the envelope. Raises Refused."""
+        index = {joint.name: number for number, joint in enumerate(self._joints)}
+        problems = []
+        for name, angle in targets.items():
+            if name not in index:
+                problems.append(f"unknown joint {name!r}; known: {', '.join(index)}")
+                continue
+            joint = self._joints[index[name]]
+            if not joint.position_min <= angle <= joint.position_max:
+                problems.append(
+                    f"{name}={angle:g} rad is outside {joint.position_min:g} .. {joint.position_max:g}"
+                )
+        if problems:
+            raise Refused("bad_value", "nothing was moved", problems)
+        try:
+            self._loop.move({index[name]: angle for name, angle in targets.items()})
+        except ModeError as error:
+            raise Refused("mode", str(error)) from None
+
+    def command(self, values: Mapping[str, float]) -> None:
+        """Set operator commands of the policy. Raises Refused."""
+        if self._planner is None:
+            raise Refused("no_policy", "there is no policy: the config has no [policy]")
+        try:
+            self._planner.commands.set(values)
+        except CommandError as error:
+            raise Refused("bad_value", "nothing was changed", [str(error)]) from None
+
+    def power_off(self, mode: Mode) -> None:
+        """Called by the loop when the motors must be off from now on: see that they are."""
+        self._gate.close(f"mode {mode.name}")
+        task = asyncio.get_running_loop().create_task(self._power_off())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Controlled stop, torque off, everything closed. Never raises."""
+        try:
+            await self.disarm()
+        except Refused as error:
+            self._events.emit("robot.stop_failed", f"{error}: cutting power", level="error")
+        self._supervisor.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(
+            *(bus.close() for bus in self._buses),
+            *(sensor.close() for sensor in self._sensors),
+            return_exceptions=True,
+        )
+        self._loop.modes.closed()
+
+    def _stop(self, then: Mode) -> None:
+        if self._loop.modes.energised:
+            self._loop.stop(then)
+
+    async def _until(self, done: object, otherwise: str) -> None:
+        assert callable(done)
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while not done():
+            if time.monotonic() > deadline:
+                self._supervisor.request_stop(0, otherwise)
+                raise Refused("timeout", f"{otherwise} within {_STOP_TIMEOUT_S:g} s: power was cut")
+            await asyncio.sleep(0.005)
+
+    async def _power_off(self) -> None:
+        """Torque off on every bus, confirmed as far as motors answer, then drive-enable off."""
+        self._gate.close("power off")
+        try:
+            await self._gather("disable")
+        except BusError as error:
+            self._events.emit(
+                "robot.not_off", f"torque off was not confirmed: {error}; cutting drive-enable", level="error"
+            )
+        self._supervisor.disarm()
+        self._off.set()
+
+    async def _gather(self, action: str) -> None:
+        """Run one async method of all buses at once. Raises one BusError with everything that went wrong."""
+        results = await asyncio.gather(*(getattr(bus, action)() for bus in self._buses), return_exceptions=True)
+        problems: list[str] = []
+        for result in results:
+            if isinstance(result, BusError):
+                problems += [f"{result.bus}: {problem}" for problem in result.problems]
+            elif isinstance(result, BaseException):
+                raise result
+        if problems:
+            raise BusError("all" if len(self._buses) > 1 else self._buses[0].name, problems)
+
+    async def _fresh_reading(self) -> None:
+        """Wait until every joint was read after this moment."""
+        since = time.monotonic_ns()
+        deadline = time.monotonic() + _FRESH_TIMEOUT_S
+        while (self._state.stamp_ns < since).any():
+            if time.monotonic() > deadline:
+                late = [j.name for j, s in zip(self._joints, self._state.stamp_ns, strict=True) if s < since]
+                raise TimeoutError(f"no reading from {', '.join(late)} within {_FRESH_TIMEOUT_S:g} s of enabling")
+            await asyncio.sleep(0.001)
+
+    def _not_ready(self) -> list[str]:
+        reasons = []
+        if self._without_estop:
+            reasons.append(
+                "there is no e-stop: configure [safety.estop], or say safety.run_without_estop = true for a robot "
+                "that cannot hurt anybody"
+            )
+        state, now_ns = self._state, time.monotonic_ns()
+        for bus in self._buses:
+            for joint, index in zip(bus.joints, bus.index.tolist(), strict=True):
+                where = f"joint {joint.name} (bus {bus.name}, id {joint.id})"
+                position = float(state.position[index])
+                age_s = (now_ns - int(state.stamp_ns[index])) / 1e9
+                if state.fault[index]:
+                    reasons.append(f"{where}: {bus.explain(int(state.fault[index]))}")
+                if not np.isfinite(position):
+                    reasons.append(f"{where}: was never read")
+                elif age_s > _FRESH_TIMEOUT_S:
+                    reasons.append(f"{where}: last read {age_s:.1f} s ago")
+                elif not joint.position_min - 0.05 <= position <= joint.position_max + 0.05:
+                    reasons.append(
+                        f"{where}: stands at {position:.3f} rad, outside {joint.position_min:g} .. "
+                        f"{joint.position_max:g}: move it back by hand"
+                    )
+        return reasons + self._stale_sensors()
+
+    def _stale_sensors(self) -> list[str]:
+        now_ns = time.monotonic_ns()
+        reasons = []
+        for sensor in self._sensors:
+            age_s = (now_ns - sensor.stamp_ns) / 1e9
+            if not sensor.stamp_ns:
+                reasons.append(f"sensor {sensor.name}: no reading yet")
+            elif age_s > self._max_age_s[sensor.name]:
+                reasons.append(
+                    f"sensor {sensor.name}: last reading {age_s:.3f} s ago, "
+                    f"at most {self._max_age_s[sensor.name]:g} s is allowed"
+                )
+        return reasons

@@ -1,0 +1,145 @@
+"""What the daemon tells about itself: plain dictionaries for the control socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runtime import version
+from runtime.control.modes import LATCHED, Mode
+
+if TYPE_CHECKING:
+    from runtime.daemon import Daemon
+
+_PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def memory_mb() -> float:
+    """Resident memory of this process, MB (10^6 bytes)."""
+    with open("/proc/self/statm") as file:
+        return round(int(file.read().split()[1]) * _PAGE / 1e6, 1)
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    """Everything at a glance; see docs/control-socket.md."""
+    ticks, loop = daemon.ticker.ticks, daemon.loop
+    supervisor, planner = daemon.supervisor, daemon.planner
+    now_ns = time.monotonic_ns()
+    elapsed_s = max((now_ns - ticks.origin_ns) / 1e9, 1e-9)
+    return {
+        "robot": daemon.config.robot.name,
+        "config": str(daemon.config.path),
+        "version": version(),
+        "mode": loop.modes.mode.name,
+        "stop": {"category": supervisor.category, "reasons": list(supervisor.latched)},
+        "estop": supervisor.estop_state,
+        "drive_enable": supervisor.drive_enabled,
+        "tick": ticks.number,
+        "rate_hz": daemon.config.control.rate,
+        "rate_measured_hz": round((ticks.number + 1 - ticks.missed) / elapsed_s, 3),
+        "missed_deadlines": ticks.missed,
+        "uptime_s": round(elapsed_s, 4),
+        "lateness_us": ticks.lateness.summary_us(),
+        "cost_us": loop.cost.summary_us(),
+        "plan_ahead_s": round(planner.timeline.ahead_s(now_ns), 3) if planner else None,
+        "starved_ticks": planner.starved_ticks if planner else 0,
+        "seam_step_max_rad": round(planner.seam_step_max, 4) if planner else None,
+        "policy": _policy(daemon),
+        "limits": {str(limit.name).lower(): int(counts.sum()) for limit, counts in daemon.envelope.counts.items()},
+        "buses": [{"name": bus.name, "busy": bus.busy, **asdict(bus.counters)} for bus in daemon.buses],
+        "sensors": [
+            {"name": s.name, "age_s": round((now_ns - s.stamp_ns) / 1e9, 4) if s.stamp_ns else None}
+            for s in daemon.sensors
+        ],
+        "commands": planner.commands.as_dict() if planner else {},
+        "recording": _recording(daemon),
+        "realtime": [
+            {"item": item.name, "achieved": item.achieved, "detail": item.detail} for item in daemon.realtime.items
+        ],
+        "memory_mb": memory_mb(),
+        "events": dict(daemon.events.counts),
+    }
+
+
+def joints(daemon: Daemon) -> list[dict[str, Any]]:
+    """One entry per joint, in the robot's order; numbers that were never measured are null."""
+    state, loop = daemon.state, daemon.loop
+    now_ns = time.monotonic_ns()
+    energised = loop.modes.energised
+    result = []
+    for bus in daemon.buses:
+        for joint, i in zip(bus.joints, bus.index.tolist(), strict=True):
+            fault = int(state.fault[i])
+            result.append(
+                (
+                    i,
+                    {
+                        "name": joint.name,
+                        "bus": bus.name,
+                        "id": joint.id,
+                        "position": _number(state.position[i]),
+                        "velocity": _number(state.velocity[i]),
+                        "torque": _number(state.torque[i]),
+                        "temperature": _number(state.temperature[i]),
+                        "voltage": _number(state.voltage[i]),
+                        "age_s": round((now_ns - int(state.stamp_ns[i])) / 1e9, 4) if state.stamp_ns[i] else None,
+                        "goal": _number(loop.command[i]) if energised else None,
+                        "missed": int(state.missed[i]),
+                        "fault": bus.explain(fault) if fault else None,
+                        "limit": {
+                            str(limit.name).lower(): int(counts[i])
+                            for limit, counts in daemon.envelope.counts.items()
+                        },
+                    },
+                )
+            )
+    return [entry for _, entry in sorted(result, key=lambda pair: pair[0])]
+
+
+def headline(daemon: Daemon) -> str:
+    """One line for `systemctl status`."""
+    mode = daemon.loop.modes.mode
+    text = f"{daemon.config.robot.name}: {mode.name}"
+    if mode in LATCHED or daemon.supervisor.latched:
+        text += f" ({'; '.join(daemon.supervisor.latched) or 'reflexctl events tells why'})"
+    elif mode == Mode.AUTO and daemon.planner is not None and daemon.planner.starved:
+        text += " (starved: holding)"
+    return text
+
+
+def _policy(daemon: Daemon) -> dict[str, Any]:
+    policy, planner = daemon.policy, daemon.planner
+    if policy is None or planner is None:
+        return {"state": "none"}
+    state = "ready" if policy.ready else "restarting" if policy.failures else "starting"
+    return {
+        "state": state,
+        "inline": bool(daemon.config.policy and daemon.config.policy.inline),
+        "pid": getattr(policy, "pid", None),
+        "latency_ms": round(policy.latency.last_ns / 1e6, 2),
+        "latency_max_ms": round(policy.latency.recent_max_ns / 1e6, 2),
+        "chunks": planner.chunks,
+        "useless_chunks": planner.useless_chunks,
+        "failures": dict(policy.failures),
+        "restarts": policy.restarts,
+    }
+
+
+def _recording(daemon: Daemon) -> dict[str, Any] | None:
+    recorder = daemon.recorder
+    if recorder is None:
+        return None
+    return {
+        "path": str(recorder.path) if recorder.path else None,
+        "bytes": recorder.bytes,
+        "dropped": daemon.trace.dropped,
+        "failed": recorder.failed or None,
+    }
+
+
+def _number(value: np.float64) -> float | None:
+    return round(float(value), 5) if np.isfinite(value) else None

@@ -1,0 +1,45 @@
+"""The heartbeat: what the control loop tells the supervisor, every tick."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import NamedTuple
+
+
+class LoopState(IntFlag):
+    """What the loop says about itself, besides that it is alive."""
+
+    ENERGISED = 1
+    """The loop takes the motors to be energised."""
+    FAULT = 2
+    """The loop has found a fault and stops the robot by itself."""
+    HOLDING = 4
+    """The command stands still and nothing that the loop follows can move it."""
+
+
+class Beat(NamedTuple):
+    """One beat."""
+
+    tick: int
+    now_ns: int
+    """When the tick began, CLOCK_MONOTONIC, ns."""
+    state: int
+    """`LoopState` bits."""
+
+
+class Heartbeat:
+    """Written by the loop, read by the supervisor, without a lock: one assignment publishes a whole beat."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last: Beat | None = None
+        """The last beat; None while no beat is expected: before the loop's first one and after `finish`."""
+
+    def beat(self, tick: int, now_ns: int, state: int) -> None:
+        """The loop is alive. From the first beat on, the supervisor expects more. `state`: `LoopState` bits."""
+        self.last = Beat(tick, now_ns, state)
+
+    def finish(self) -> None:
+        """The loop ends on purpose: no more beats are expected."""
+        self.last = None

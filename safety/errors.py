@@ -1,0 +1,15 @@
+"""All errors that the safety floor raises."""
+
+from __future__ import annotations
+
+
+class SafetyError(Exception):
+    """Base of all errors of this package."""
+
+
+class EnvelopeError(SafetyError):
+    """The envelope cannot work with what it was given: which joint, what was found, what to do."""
+
+
+class SupervisorError(SafetyError):
+    """The safety thread could not be started, or is not running."""

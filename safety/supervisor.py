@@ -1,0 +1,299 @@
+"""The supervisor: the independent safety task, on its own thread, above the control loop.
+
+The thread sleeps in poll(2) on three things: the e-stop's line, requests from other threads, and the time of the
+next check. After every wake-up it runs the interlock, whatever woke it. It feeds the service manager's watchdog
+itself, and only while the control loop beats, so that a dead thread and a dead loop both end in a restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from drivers.line import InputLine, OutputLine
+from safety.beat import Heartbeat
+from safety.decide import Action, Cause
+from safety.errors import SupervisorError
+from safety.gate import Gate
+from safety.interlock import EstopState, Interlock, OnEvent
+from safety.scheduling import Scheduling, run_as_fifo
+from safety.torque_off import TorqueOff
+
+CALL_TIMEOUT_S = 0.5
+"""How long `arm`, `disarm` and `reset` wait for the safety thread at most."""
+TORQUE_OFF_TIMEOUT_S = 0.02
+"""How long the safety thread waits for all buses' torque off before it goes on without them."""
+WATCHDOG_PERIOD_S = 0.1
+"""How often the watchdog is fed when nobody says how often it must be."""
+
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_Request = tuple[Callable[[int], list[str]], Future[list[str]]]
+
+
+class Supervisor:
+    """Owns drive-enable and the permission to open the gate. All methods are callable from any thread."""
+
+    def __init__(
+        self,
+        estop: InputLine | None,
+        drive_enable: OutputLine | None,
+        torque_off: Sequence[Callable[[], None]],
+        gate: Gate,
+        beat: Heartbeat,
+        stall_s: float,
+        period_s: float,
+        priority: int,
+        on_event: OnEvent,
+        watchdog: Callable[[], object] | None = None,
+        watchdog_period_s: float | None = None,
+        stop_timeout_s: float = 1.0,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
+
+        `estop`: active while released, None for a robot without one. `stall_s`: oldest heartbeat allowed.
+        `period_s`: the control loop's. `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
+        level, fields)` is called on the safety thread and must not block. `watchdog_period_s`: within which
+        `watchdog` must be called. `stop_timeout_s`: longest time for a stop that the loop makes.
+        """
+        self.scheduling = Scheduling(False, "the safety thread was not started")
+        """Whether the safety thread runs in real time, or why not."""
+        self._estop = estop
+        self._drive_enable = drive_enable
+        self._gate = gate
+        self._heartbeat = beat
+        self._stall_ns = round(stall_s * 1e9)
+        self._period_ns = round(min(period_s, stall_s / 4) * 1e9)
+        self._priority = priority
+        self._on_event = on_event
+        self._watchdog = watchdog
+        self._watchdog_ns = round((watchdog_period_s / 4 if watchdog_period_s else WATCHDOG_PERIOD_S) * 1e9)
+        self._watchdog_due_ns = 0
+        self._clock = clock
+        self._torque_off = TorqueOff(torque_off, priority)
+        self._interlock = Interlock(
+            estop,
+            drive_enable,
+            lambda: self._torque_off.fire(TORQUE_OFF_TIMEOUT_S),
+            gate,
+            beat,
+            stall_s,
+            stop_timeout_s,
+            on_event,
+            clock,
+        )
+        self._requests: deque[_Request] = deque()
+        self._wake_fd = -1
+        self._wake_lock = threading.Lock()
+        self._stopping = False
+        self._off_asked = False
+        self._death = ""
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="safety", daemon=True)
+
+    # -- what others may know, read without waiting
+
+    @property
+    def estop_state(self) -> EstopState:
+        """The e-stop: `released`, `pressed` (also: its line is gone) or `none` (not configured)."""
+        return self._interlock.estop_state
+
+    @property
+    def estop_requested(self) -> bool:
+        """Whether an e-stop, by button or by request, is among what is latched."""
+        latched = self._interlock.latched
+        return self._off_asked or Cause.ESTOP in latched or Cause.ESTOP_REQUEST in latched
+
+    @property
+    def drive_enabled(self) -> bool:
+        """Whether motor power is allowed to flow."""
+        return self._interlock.drive_enabled
+
+    @property
+    def latched(self) -> list[str]:
+        """What stopped the robot and lasts until a reset, in words."""
+        return [*self._interlock.latched.values(), *([self._death] if self._death else [])]
+
+    @property
+    def action(self) -> Action:
+        """What is called for now. HOLD and CONTROLLED_STOP are for the loop to do."""
+        return Action.TORQUE_OFF if self._death else self._interlock.decision.action
+
+    @property
+    def category(self) -> int | None:
+        """Stop category in force (0, 1, 2), None when nothing stops the robot."""
+        return self.action.category
+
+    @property
+    def alive(self) -> bool:
+        """Whether the safety thread runs."""
+        return self._thread.is_alive()
+
+    # -- what others may ask for
+
+    def start(self) -> None:
+        """Start the safety thread. Raises SupervisorError when that is not possible."""
+        try:
+            self._torque_off.start()
+            self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._thread.start()
+        except (OSError, RuntimeError) as error:
+            raise SupervisorError(f"the safety thread could not be started: {error}") from error
+        if not self._started.wait(CALL_TIMEOUT_S):
+            raise SupervisorError(self._death or f"the safety thread did not run within {CALL_TIMEOUT_S:g} s")
+
+    def arm(self) -> list[str]:
+        """Make drive-enable active and permit `gate.open` once.
+
+        Returns every reason against it; none means that it is done.
+        """
+        return self._call(self._interlock.arm)
+
+    def disarm(self) -> list[str]:
+        """Close the gate, make drive-enable inactive. Returns what kept the thread from it, normally nothing."""
+        self._gate.close("disarmed")
+
+        def disarm(now_ns: int) -> list[str]:
+            self._interlock.disarm(now_ns)
+            return []
+
+        return self._call(disarm)
+
+    def request_stop(self, category: int, reason: str) -> None:
+        """Stop the robot; does not wait. `category`: 0 torque off at once, latched; 1 and 2: the loop stops it."""
+        if category == 0:
+            self._off_asked = True  # before the gate: whoever sees it closed finds the reason
+            self._gate.close(reason)
+
+        def request(now_ns: int) -> list[str]:
+            self._interlock.request_stop(category, reason, now_ns)
+            return []
+
+        self._post(request)
+
+    def reset(self) -> list[str]:
+        """Forget what is latched. Never gives power back.
+
+        Returns the causes that still stand; none means that it is done.
+        """
+
+        def reset(now_ns: int) -> list[str]:
+            standing = self._interlock.reset(now_ns)
+            self._off_asked = bool(standing) and self._off_asked
+            return standing
+
+        return self._call(reset)
+
+    def stop(self) -> None:
+        """End the safety thread: gate closed, drive-enable inactive, torque off if it was armed, lines closed."""
+        self._stopping = True
+        self._wake()
+        if self._thread.ident is None:
+            self._end("the safety task was stopped")
+            return
+        self._thread.join(CALL_TIMEOUT_S)
+        if self._thread.is_alive():
+            self._interlock.shut("the safety thread does not end")
+
+    def _call(self, request: Callable[[int], list[str]]) -> list[str]:
+        """Have the safety thread do it and wait for its answer; what it has not begun in time, it never does."""
+        if not self.alive:
+            return [self._death or "the safety thread is not running"]
+        answer = self._post(request)
+        for _ in range(2):
+            with contextlib.suppress(FutureTimeout, CancelledError):
+                return answer.result(CALL_TIMEOUT_S)
+            if answer.cancel():
+                break
+        return [self._death or f"the safety thread has not answered within {CALL_TIMEOUT_S:g} s"]
+
+    def _post(self, request: Callable[[int], list[str]]) -> Future[list[str]]:
+        answer: Future[list[str]] = Future()
+        self._requests.append((request, answer))
+        self._wake()
+        return answer
+
+    def _wake(self) -> None:
+        # Under the lock, because the number of a closed descriptor may already belong to a bus.
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    # -- the safety thread
+
+    def step(self, now_ns: int, estop_edge: bool = False) -> None:
+        """One round: interlock, requests, watchdog. `now_ns`: CLOCK_MONOTONIC, ns."""
+        self._interlock.step(now_ns, estop_edge)
+        while self._requests:
+            request, answer = self._requests.popleft()
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(request(now_ns))
+        self._feed(now_ns)
+
+    def _run(self) -> None:
+        try:
+            self.scheduling = run_as_fifo(self._priority)
+            self._watch()
+        except BaseException as error:
+            self._death = f"the safety thread has died: {type(error).__name__}: {error}; restart the daemon"
+        finally:
+            self._end(self._death or "the safety task was stopped")
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        estop_fd = self._estop.fileno() if self._estop is not None else -1
+        if estop_fd >= 0:
+            poll.register(estop_fd, select.POLLIN | select.POLLPRI)
+        due_ns = self._clock()
+        self.step(due_ns)
+        self._started.set()
+        level = "info" if self.scheduling.achieved else "warning"
+        self._interlock.tell("safety.started", f"safety thread: {self.scheduling.detail}", level)
+        while not self._stopping:
+            ready = dict(poll.poll(max(0, math.ceil((due_ns - self._clock()) / 1e6))))
+            now_ns = self._clock()
+            if self._wake_fd in ready:
+                os.eventfd_read(self._wake_fd)
+            if ready.get(estop_fd, 0) & _GONE:
+                self._interlock.lose_estop("its descriptor reports an error")
+            self.step(now_ns, estop_fd in ready)
+            if estop_fd in ready and self._interlock.estop_lost:
+                poll.unregister(estop_fd)  # it would be readable for ever
+            if now_ns >= due_ns:
+                due_ns += self._period_ns * (1 + (now_ns - due_ns) // self._period_ns)
+
+    def _feed(self, now_ns: int) -> None:
+        beat = self._heartbeat.last
+        if self._watchdog is None or now_ns < self._watchdog_due_ns:
+            return
+        if beat is not None and now_ns - beat.now_ns > self._stall_ns:
+            return
+        self._watchdog_due_ns = now_ns + self._watchdog_ns
+        with contextlib.suppress(Exception):  # unheard, the service manager acts by itself
+            self._watchdog()
+
+    def _end(self, reason: str) -> None:
+        """Leave everything off, whatever has gone wrong before."""
+        self._interlock.shut(reason)
+        self._torque_off.stop(TORQUE_OFF_TIMEOUT_S)
+        for line in (self._drive_enable, self._estop):
+            if line is not None:
+                with contextlib.suppress(Exception):
+                    line.close()
+        with self._wake_lock:
+            wake_fd, self._wake_fd = self._wake_fd, -1
+        if wake_fd >= 0:
+            os.close(wake_fd)
+        while self._requests:
+            self._requests.popleft()[1].cancel()
+        if self._death:
+            self._interlock.tell("safety.thread_died", self._death, "error")

@@ -1,0 +1,303 @@
+"""Every mistake is reported, all at once, with its key, what was found, what was expected and what to do."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.config.errors import ConfigError
+from runtime.config.load import load
+
+Mistakes = Callable[[dict[str, Any]], list[str]]
+
+FIELDS = [
+    (
+        {"control.rate": 0},
+        "control.rate: found 0, expected a number of at least 1 (ticks per second, Hz); change it",
+    ),
+    ({"control.rate": "fast"}, 'control.rate: found "fast", expected a number (ticks per second, Hz); change it'),
+    ({"control.rate": True}, "control.rate: found true, expected a number (ticks per second, Hz); change it"),
+    ({"control.rate": None}, "control.rate: found nothing, expected a value (ticks per second, Hz); add it"),
+    (
+        {"control.missed_limit": 2**70},
+        "control.missed_limit: found a whole number of more than 64 bits, expected a smaller one; shorten it",
+    ),
+    (
+        {"control.missed_limits": 3},
+        'control.missed_limits: found an unknown key, expected "rate" or "missed_limit"; did you mean "missed_limit"?',
+    ),
+    ({"robot": 3}, "robot: found 3, expected a table; write [robot]"),
+    ({"control": None}, "control: found nothing, expected [control]; add it"),
+    ({"bus": {"name": "can"}}, "bus: found a table, expected a list of tables; write [[bus]]"),
+    ({"joint": []}, "joint: found nothing, expected [[joint]]; add it"),
+    (
+        {"robot.name": "my robot"},
+        'robot.name: found "my robot", expected a name: letters, digits and _, a letter first; change it',
+    ),
+    (
+        {"robot.description": date(2024, 5, 1)},
+        "robot.description: found the date 2024-05-01, expected text or a number; put text in quotes",
+    ),
+    (
+        {"joint.hip.position_min": "low"},
+        'joint[0] hip . position_min: found "low", expected a number (lowest joint angle that may be commanded, rad); '
+        "change it",
+    ),
+    (
+        {"joint.hip.position_min": math.nan},
+        "joint[0] hip . position_min: found nan, expected a finite number; write the number",
+    ),
+    ({"joint.hip.sign": 2}, "joint[0] hip . sign: found 2, expected 1 or -1; write one of these"),
+    (
+        {"joint.1.position_max": -3.0},
+        "joint[1] knee: position_min -2.0 is not below position_max -3.0; give the lower angle first",
+    ),
+    ({"joint.hip.kp": None}, "joint[0] hip: kp is missing; a motor in MIT mode needs it"),
+    (
+        {"bus.can.type": "damaio"},
+        'bus[0] can . type: found "damaio", expected "damiao" or "dynamixel"; did you mean "damiao"?',
+    ),
+    ({"bus.can.type": None}, "bus[0] can . type: found nothing, expected a value (driver of the bus); add it"),
+    (
+        {"sensor.imu.type": "lidar"},
+        'sensor[0] imu . type: found "lidar", expected "datagram"; correct it, or install the package that offers it '
+        "under reflexd.sensors",
+    ),
+    (
+        {"sensor.imu.fields.gyro": 0},
+        "sensor[0] imu . fields.gyro: found 0, expected 1 ... 1024: how many values the field has; correct it",
+    ),
+    (
+        {"realtime.cpus": [0, -1]},
+        "realtime.cpus[1]: found -1, expected a number of at least 0 (CPUs that the control loop may use); change it",
+    ),
+    (
+        {"safety.estop": {"type": "wire"}},
+        'safety.estop.type: found "wire", expected "gpio" or "emulated"; write one of these',
+    ),
+    ({"safety.estop": {"chip": "/dev/gpiochip0"}}, "safety.estop.type: found nothing, expected a type; add it"),
+    (
+        {"safety.estop": {"type": "gpio", "chip": "/dev/gpiochip0"}},
+        "safety.estop.line: found nothing, expected a value (the line's offset on the chip, or its name); add it",
+    ),
+    (
+        {"safety.estop": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1.5}},
+        "safety.estop.line: found 1.5, expected a whole number or a text (the line's offset on the chip, or its name); "
+        "change it",
+    ),
+    (
+        {"policy.between": "blend"},
+        'policy.between: found "blend", expected "interpolate" or "hold"; write one of these',
+    ),
+    (
+        {"policy.observation": []},
+        "policy.observation: found an empty list, expected at least 1 entry (what the policy sees, in order); add it",
+    ),
+    (
+        {"policy.observation": [{"source": "joint.angle"}]},
+        "policy.observation[0].source: found 'joint.angle', expected one of joint.position, joint.velocity, "
+        "joint.torque, last_action, command, projected_gravity, sensor.NAME.FIELD",
+    ),
+    (
+        {"policy.command.vx.default": 2.0},
+        "policy.command.vx: default 2.0 is outside -1.0 ... 1.0; choose one inside",
+    ),
+    (
+        {"emulated.sensors.imu": 0},
+        "emulated.sensors.imu: found 0, expected a number above 0 (sensors that the emulator feeds and how often, Hz); "
+        "change it",
+    ),
+]
+
+ACROSS = [
+    ({"joint.knee.bus": "cam"}, 'joint[1] knee . bus: found "cam", expected "can"; did you mean "can"?'),
+    (
+        {"joint.knee.id": 1},
+        "joint[1] knee . id: found 1, which joint[0] hip on bus can has already, expected an id of its own; "
+        "a motor moves one joint",
+    ),
+    (
+        {
+            "sensor": [{"name": "imu", "type": "datagram", "path": "/a", "fields": {"orientation": 4}}] * 2,
+        },
+        'sensor[1] imu . name: found "imu", which sensor[0] has already, expected a name of its own; rename one of them',
+    ),
+    (
+        {"safety.priority": 50},
+        "safety.priority: found 50, expected more than realtime.priority (50): the safety task must not wait for the "
+        "control loop; raise it",
+    ),
+    (
+        {"safety.stall": 0.004},
+        "safety.stall: found 0.004, expected at least 2 periods of the loop (0.005 s at 400 Hz): a single late tick "
+        "must not stop the robot; raise it or leave it out",
+    ),
+    (
+        {"control.rate": 20.0, "policy.rate": 10.0},
+        "bus[0] can . watchdog: found 0.1, expected at least 3 periods of the loop (0.15 s at 20 Hz): a single late "
+        "tick must not stop the motors; raise it or control.rate",
+    ),
+    (
+        {"policy.rate": 500.0},
+        "policy.rate: found 500, expected at most control.rate (400 Hz): a tick takes one action at most; lower it or "
+        "raise control.rate",
+    ),
+    ({"policy.execute": 11}, "policy.execute: found 11, expected at most policy.horizon (10); lower it"),
+    (
+        {"policy.latency": 2.0},
+        "policy.latency: found 2, expected less than policy.timeout (2 s): every inference would count as hung; "
+        "lower it or raise policy.timeout",
+    ),
+    ({"policy.model": None}, "policy.model: found nothing, expected an ONNX file; give its path"),
+    (
+        {"policy.model": "walk.onnx"},
+        'policy.model: found no file at ~/walk.onnx, expected the policy\'s model; put it there or correct "walk.onnx" '
+        "(a relative path starts at the config's folder)",
+    ),
+    (
+        {"policy.python": "no-such-python"},
+        'policy.python: found "no-such-python", which is no program that can be run, expected a Python interpreter; '
+        "give its path or a name in PATH",
+    ),
+    (
+        {"policy.backend": "no_such_backend"},
+        'policy.backend: found "no_such_backend", expected "onnx" or "module:Class"; correct it, or install the '
+        "package that offers it under reflexd.policies",
+    ),
+    (
+        {"policy.action": [{"scale": [1.0, 2.0, 3.0]}]},
+        "policy.action[0]: joint.position: scale has 3 numbers, expected one, or one for each of the 2 values",
+    ),
+    (
+        {"policy.observation": [{"source": "last_action"}, {"source": "sensor.imu.accel"}]},
+        "policy.observation[1]: sensor.imu.accel: there is no sensor.imu.accel; found sensor.imu.gyro, "
+        "sensor.imu.orientation",
+    ),
+    (
+        {"policy.schedule": [{"at": 2.0, "set": {"vx": 0.0}}, {"at": 2.0, "set": {"vx": 0.0}}]},
+        "policy.schedule[1].at: found 2, expected more than 2, the step before; sort the steps",
+    ),
+    (
+        {"policy.schedule": [{"at": 2.0, "set": {"vx": 3.0}}]},
+        "policy.schedule[0].set.vx: found 3, expected -1 ... 1, its range; change it",
+    ),
+    (
+        {"policy.schedule": [{"at": 2.0, "set": {"vy": 0.0}}]},
+        'policy.schedule[0].set.vy: found an unknown command, expected "vx"; correct it or add [policy.command.vy]',
+    ),
+    (
+        {"emulated.sensors": {"gps": 5.0}},
+        'emulated.sensors.gps: found an unknown sensor, expected "imu"; correct it or add the sensor',
+    ),
+    ({"emulated.task": "belt"}, 'emulated.task: found "belt", expected "module:Class"; correct it'),
+    (
+        {"bus.can.interface": "socketcan"},
+        'bus[0] can . interface: found "socketcan", expected "unix": the emulator of [emulated] is reached through '
+        "a socket",
+    ),
+    (
+        {"safety.drive_enable.path": "{run}/other.sock"},
+        'safety.drive_enable: found line "drive_enable" at /run/leg/other.sock, expected "drive_enable" at '
+        "/run/leg/gpio.sock, where the emulator has it; correct one of them",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "mistake"), [*FIELDS, *ACROSS])
+def test_a_mistake_is_named_and_nothing_else_is(
+    overrides: dict[str, Any], mistake: str, mistakes_of: Mistakes
+) -> None:
+    assert mistakes_of(overrides) == [mistake]
+
+
+def test_all_mistakes_are_reported_at_once(mistakes_of: Mistakes) -> None:
+    found = mistakes_of(
+        {
+            "control.rate": 3000.0,
+            "safety.priority": 10,
+            "joint.hip.bus": "cam",
+            "joint.knee.velocity_max": -1,
+            "policy.execute": 11,
+            "policy.command.vx.max": "high",
+            "sensor.imu.feilds": {},
+            "recording.enabled": 1,
+            "socket.path": "/" + 107 * "x",
+            "oops": {},
+        }
+    )
+    assert [line.split(":")[0] for line in found] == [
+        "oops",
+        "control.rate",
+        "policy.command.vx.max",
+        "recording.enabled",
+        "socket.path",
+        "joint[1] knee . velocity_max",
+        "sensor[0] imu . feilds",
+        "joint[0] hip . bus",
+        "safety.priority",
+    ]
+
+
+def test_mistakes_across_sections_do_not_wait_for_those_within(mistakes_of: Mistakes) -> None:
+    found = mistakes_of({"joint.hip.kp": "stiff", "joint.knee.id": 1, "policy.rate": 500.0})
+    assert [line.split(":")[0] for line in found] == ["joint[0] hip . kp", "joint[1] knee . id", "policy.rate"]
+
+
+def test_each_line_of_the_error_begins_with_the_file(folder: Path) -> None:
+    path = folder / "leg.toml"
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides={"control.rate": 0, "robot.name": "?"})
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [[str(path), "robot.name"], [str(path), "control.rate"]]
+
+
+def test_an_unknown_driver_does_not_hide_the_names_that_use_the_bus(mistakes_of: Mistakes) -> None:
+    found = mistakes_of({"bus.can.type": "nothing_like_it", "bus.can.bitrates": 5})
+    assert found == [
+        'bus[0] can . type: found "nothing_like_it", expected "damiao" or "dynamixel"; correct it, or install the '
+        "package that offers it under reflexd.motors"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[robot\n", "line 1, column 7: Expected ']' at the end of a table declaration; correct the TOML here"),
+        ("[robot]\nname = leg\n", "line 2, column 8: Invalid value; correct the TOML here"),
+        ("[robot]\nname = 'leg", None),
+        ("a = 1\na = 2\n", "line 2, column 6: Cannot overwrite a value; correct the TOML here"),
+    ],
+)
+def test_broken_toml_is_located(text: str, expected: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert len(caught.value.mistakes) == 1
+    if expected:
+        assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+    with pytest.raises(ConfigError, match=r"found no such file \(looked at .*/none\.toml\)"):
+        load(path)
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    path.write_bytes(b"[robot]\nname = '\xff'\n")
+    with pytest.raises(ConfigError, match="found byte 16 that is not UTF-8"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["a = " + 2000 * "[" + 2000 * "]", "a = " + 5000 * "9"])
+def test_absurd_files_are_mistakes_and_no_crashes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "absurd.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load(path)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers.bus import BusCounters
+from drivers.joint import Joint
+from drivers.state import JointState
+from runtime.control.loop import ControlLoop
+from runtime.control.modes import Mode
+from runtime.control.timeline import Timeline
+from runtime.events import Events
+from runtime.policy.chunk import Chunk
+from runtime.policy.commands import CommandRange, Commands
+from runtime.policy.planner import Planner
+from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
+from runtime.recording.trace import TraceRing
+from safety.beat import Heartbeat
+from safety.envelope import Envelope
+from safety.gate import Gate
+
+PERIOD_NS = 10_000_000
+ACTION_NS = 20_000_000
+
+
+class FakeBus:
+    """Answers every request with the last command, one tick later; `silent` joints do not answer."""
+
+    def __init__(self, joints: list[Joint], state: JointState) -> None:
+        self.name = "arm"
+        self.joints = joints
+        self.index = np.arange(len(joints))
+        self.counters = BusCounters()
+        self.busy = False
+        self.silent: set[int] = set()
+        self.commands: list[np.ndarray[Any, Any] | None] = []
+        self._state = state
+        self._asked_ns = 0
+        self._angles = np.zeros(len(joints))
+
+    def read(self, now_ns: int) -> None:
+        if not self._asked_ns:
+            return
+        for i in range(len(self.joints)):
+            if i in self.silent:
+                self._state.missed[i] += 1
+                continue
+            self._state.missed[i] = 0
+            self._state.position[i] = self._angles[i]
+            self._state.velocity[i] = 0.0
+            self._state.stamp_ns[i] = self._asked_ns
+
+    def poll(self, now_ns: int) -> None:
+        self._asked_ns = now_ns
+        self.commands.append(None)
+
+    def command(self, now_ns: int, position: Any) -> None:
+        self._asked_ns = now_ns
+        self._angles = position.copy()
+        self.commands.append(position.copy())
+
+    def explain(self, fault: int) -> str:
+        return f"code {fault}"
+
+
+class FakePolicy:
+    """Remembers what it was asked; the test answers with `World.answer`."""
+
+    def __init__(self, size: int) -> None:
+        self.ready, self.busy = True, False
+        self.observation = np.zeros(size, np.float32)
+        self.failures: Counter[str] = Counter()
+        self.asked: list[int] = []
+
+    def request(self, t0_ns: int) -> bool:
+        self.busy = True
+        self.asked.append(t0_ns)
+        return True
+
+
+@dataclass
+class World:
+    """A control loop with everything around it faked, driven tick by tick."""
+
+    loop: ControlLoop
+    bus: FakeBus
+    policy: FakePolicy
+    planner: Planner
+    gate: Gate
+    heartbeat: Heartbeat
+    state: JointState
+    events: Events
+    commands: Commands
+    trace: TraceRing
+    powered_off: list[Mode]
+    clock: list[int]
+    cut_mode: list[Mode] = field(default_factory=lambda: [Mode.ESTOP])
+    number: int = 0
+
+    def tick(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.number += 1
+            self.clock[0] = self.number * PERIOD_NS
+            self.loop.tick(self.number, self.clock[0], self.clock[0])
+
+    def arm(self) -> None:
+        self.loop.modes.mode = Mode.STANDBY
+        self.tick(3)
+        self.loop.hold_here()
+        self.gate.permit()
+        assert self.gate.open()
+        self.loop.modes.request("arm")
+
+    def answer(self, actions: Any, t0_ns: int | None = None) -> None:
+        self.policy.busy = False
+        t0 = self.policy.asked[-1] if t0_ns is None else t0_ns
+        self.planner.lay(Chunk(t0, np.asarray(actions, float), self.clock[0] - t0, len(self.policy.asked)))
+
+    def sent(self) -> Any:
+        command = self.bus.commands[-1]
+        assert command is not None
+        return command
+
+
+@pytest.fixture
+def world() -> World:
+    joints = [
+        Joint(
+            name=name,
+            bus="arm",
+            id=i + 1,
+            model="M",
+            position_min=-2,
+            position_max=2,
+            velocity_max=2,
+            acceleration_max=20,
+        )
+        for i, name in enumerate("ab")
+    ]
+    clock = [0]
+    state, events, gate, heartbeat = JointState(2), Events(), Gate(lambda: clock[0]), Heartbeat()
+    commands = Commands({"vx": CommandRange(0.0, -1.0, 1.0)}, [(0.5, {"vx": 0.7})])
+    actions = ActionMap([ActionTerm(target="joint.position")], ["a", "b"])
+    terms = [ObservationTerm(source="joint.position"), ObservationTerm(source="last_action")]
+    terms.append(ObservationTerm(source="command"))
+    builder = ObservationBuilder(terms, ["a", "b"], [], ["vx"], actions.size)
+    policy = FakePolicy(builder.size)
+    timeline = Timeline(2, ACTION_NS, "interpolate")
+    planner = Planner(
+        policy,  # type: ignore[arg-type]
+        timeline,
+        builder,
+        actions,
+        commands,
+        [],
+        5,
+        events,
+        clock=lambda: clock[0],
+    )
+    bus = FakeBus(joints, state)
+    trace = TraceRing(["a", "b"], {}, ["vx"], 64)
+    powered_off: list[Mode] = []
+    cut_mode = [Mode.ESTOP]
+    loop = ControlLoop(
+        joints,
+        [bus],  # type: ignore[list-item]
+        [],
+        state,
+        Envelope(joints, PERIOD_NS / 1e9),
+        gate,
+        heartbeat,
+        planner,
+        trace,
+        events,
+        missed_limit=3,
+        on_power_off=powered_off.append,
+        cut_mode=lambda: cut_mode[0],
+        clock=lambda: clock[0],
+    )
+    return World(
+        loop, bus, policy, planner, gate, heartbeat, state, events, commands, trace, powered_off, clock, cut_mode
+    )

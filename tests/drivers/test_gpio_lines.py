@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gpiod
+import pytest
+from gpiod.line import Bias, Direction, Edge, Value
+from pydantic import TypeAdapter, ValidationError
+
+from drivers.emulated.gpio import GpioChip
+from drivers.emulated.reactor import Reactor
+from drivers.errors import LineError
+from drivers.gpio.options import EmulatedLine, GpioLine, LineOptions, open_input, open_output
+
+# Options ----------------------------------------------------------------------------------------------------
+
+
+def test_options_tell_the_kinds_apart() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(LineOptions)
+    real = adapter.validate_python({"type": "gpio", "chip": "/dev/gpiochip0", "line": 17, "active_low": True})
+    emulated = adapter.validate_python({"type": "emulated", "path": "/run/gpio.sock", "line": "estop"})
+    assert real == GpioLine(type="gpio", chip="/dev/gpiochip0", line=17, active_low=True)
+    assert emulated == EmulatedLine(type="emulated", path=Path("/run/gpio.sock"), line="estop")
+    with pytest.raises(ValidationError, match="type"):
+        adapter.validate_python({"type": "sysfs", "line": 17})
+
+
+# A real chip, through a stand-in for libgpiod -----------------------------------------------------------------
+
+
+class StandInRequest:
+    """What `gpiod.request_lines` gives; a pipe is the descriptor that tells of edges."""
+
+    def __init__(self, path: str, config: dict[Any, Any], consumer: str) -> None:
+        self.path, self.consumer = path, consumer
+        ((self.line, self.settings),) = config.items()
+        self.value = self.settings.output_value
+        self.driven: list[Value] = []
+        self.error: OSError | None = None
+        self.released = False
+        self.fd, self._edges = os.pipe()
+
+    def edge(self, value: Value) -> None:
+        self.value = value
+        os.write(self._edges, b"e")
+
+    def hang_up(self) -> None:
+        os.close(self._edges)
+        self._edges = -1
+
+    def read_edge_events(self) -> list[Any]:
+        return list(os.read(self.fd, 64))
+
+    def get_value(self, line: int | str) -> Value:
+        assert line == self.line
+        if self.error:
+            raise self.error
+        return self.value
+
+    def set_value(self, line: int | str, value: Value) -> None:
+        assert line == self.line
+        if self.error:
+            raise self.error
+        self.driven.append(value)
+
+    def release(self) -> None:
+        if not self.released:
+            self.released = True
+            os.close(self.fd)
+            if self._edges >= 0:
+                os.close(self._edges)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StandInRequest]]:
+    made: list[StandInRequest] = []
+
+    def request_lines(path: str, config: dict[Any, Any], consumer: str) -> StandInRequest:
+        made.append(StandInRequest(path, config, consumer))
+        return made[-1]
+
+    monkeypatch.setattr(gpiod, "request_lines", request_lines)
+    yield made
+    for request in made:
+        request.release()
+
+
+REAL = GpioLine(type="gpio", chip="/dev/gpiochip0", line="ESTOP", active_low=True, bias="pull_up")
+
+
+def readable(line: Any) -> bool:
+    return bool(select.select([line.fileno()], [], [], 0)[0])
+
+
+def test_an_input_is_requested_with_both_edges(requests: list[StandInRequest]) -> None:
+    open_input(REAL).close()
+    (request,) = requests
+    assert (request.path, request.line, request.consumer) == ("/dev/gpiochip0", "ESTOP", "reflexd")
+    assert request.settings.direction is Direction.INPUT
+    assert request.settings.edge_detection is Edge.BOTH
+    assert request.settings.bias is Bias.PULL_UP
+    assert request.settings.active_low is True
+    assert request.released
+
+
+def test_reading_drains_the_edges_and_gives_the_level(requests: list[StandInRequest]) -> None:
+    line = open_input(REAL)
+    assert line.read() is False
+    for value in (Value.ACTIVE, Value.INACTIVE, Value.ACTIVE):
+        requests[0].edge(value)
+    assert readable(line)
+    assert line.read() is True
+    assert not readable(line)
+    line.close()
+
+
+def test_a_chip_that_is_pulled_out_is_an_error_and_shows_on_the_descriptor(
+    requests: list[StandInRequest],
+) -> None:
+    line = open_input(REAL)
+    requests[0].hang_up()
+    assert readable(line)
+    with pytest.raises(LineError, match=r"ESTOP of /dev/gpiochip0 cannot be read: .*removed; .*check its"):
+        line.read()
+    line.close()
+
+
+def test_a_failing_level_is_an_error(requests: list[StandInRequest]) -> None:
+    line = open_input(REAL)
+    requests[0].error = OSError(errno.ENODEV, "No such device")
+    with pytest.raises(LineError, match="No such device"):
+        line.read()
+    line.close()
+
+
+def test_a_line_that_chatters_does_not_hold_its_reader(
+    requests: list[StandInRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = open_input(REAL)
+    requests[0].edge(Value.ACTIVE)
+    monkeypatch.setattr(requests[0], "read_edge_events", list)  # new edges faster than they are read
+    assert line.read() is True
+    line.close()
+
+
+def test_an_output_starts_inactive_and_ends_inactive(requests: list[StandInRequest]) -> None:
+    line = open_output(REAL, "a test")
+    (request,) = requests
+    assert request.consumer == "a test"
+    assert request.settings.direction is Direction.OUTPUT
+    assert request.settings.output_value is Value.INACTIVE
+    line.set(True)
+    line.close()
+    line.close()
+    assert request.driven[:2] == [Value.ACTIVE, Value.INACTIVE]
+    assert request.released
+
+
+def test_an_output_that_is_gone_is_an_error(requests: list[StandInRequest]) -> None:
+    line = open_output(REAL)
+    requests[0].error = OSError(errno.ENODEV, "No such device")
+    with pytest.raises(LineError, match="cannot be driven: No such device"):
+        line.set(True)
+    line.close()
+    assert requests[0].released
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(errno.EBUSY, "Device or resource busy"), "another program or a kernel driver holds"),
+        (OSError(errno.EACCES, "Permission denied"), "udev rule"),
+        (ValueError("not a line"), "gpioinfo"),
+    ],
+)
+def test_a_refused_request_says_what_to_do(monkeypatch: pytest.MonkeyPatch, error: Exception, advice: str) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(gpiod, "request_lines", refuse)
+    for opener in (open_input, open_output):
+        with pytest.raises(LineError, match=advice):
+            opener(REAL)
+
+
+def test_a_missing_chip_is_named_by_the_real_library() -> None:
+    missing = GpioLine(type="gpio", chip="/dev/gpiochip_none", line=3)
+    for opener in (open_input, open_output):
+        with pytest.raises(LineError, match=r"line 3 of /dev/gpiochip_none cannot be had: .*; no such chip"):
+            opener(missing)
+
+
+def test_a_device_that_is_no_chip_is_refused_by_the_real_library() -> None:
+    with pytest.raises(LineError, match="/dev/null cannot be had"):
+        open_input(GpioLine(type="gpio", chip="/dev/null", line=3))
+
+
+# The emulated chip ------------------------------------------------------------------------------------------
+
+
+class RunningChip:
+    """An emulated chip on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.changes: list[bool] = []
+        self.changed = threading.Condition()
+        self._reactor = Reactor()
+        self._chip = GpioChip(
+            self._reactor, path, {"estop": True}, {"drive_enable": self._drive, "brake": lambda _: None}
+        )
+        self._calls: list[Callable[[], None]] = []
+        self._wake, self._woken = socket.socketpair()
+        self._reactor.watch(self._woken, self._call)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def press(self, pressed: bool) -> None:
+        self.do(lambda: self._chip.set_input("estop", not pressed))
+
+    def do(self, call: Callable[[], None]) -> None:
+        done = threading.Event()
+        self._calls.append(lambda: (call(), done.set())[0])
+        self._wake.send(b"x")
+        assert done.wait(5)
+
+    def wait_for(self, changes: list[bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.changes == changes, 5), self.changes
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.do(self._stop)
+            self._thread.join(5)
+            self._chip.close()
+            self._reactor.close()
+            self._wake.close()
+            self._woken.close()
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _drive(self, level: bool) -> None:
+        with self.changed:
+            self.changes.append(level)
+            self.changed.notify()
+
+    def _call(self) -> None:
+        self._woken.recv(1)
+        self._calls.pop(0)()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._reactor.wait(5)
+            self._reactor.run_ready()
+
+
+@pytest.fixture
+def chip(tmp_path: Path) -> Iterator[RunningChip]:
+    chip = RunningChip(tmp_path / "gpio.sock")
+    yield chip
+    chip.close()
+    assert not chip.path.exists()
+
+
+def emulated(chip: RunningChip, line: str) -> EmulatedLine:
+    return EmulatedLine(type="emulated", path=chip.path, line=line)
+
+
+def wait_readable(line: Any) -> None:
+    assert select.select([line.fileno()], [], [], 5)[0]
+
+
+def test_emulated_input_follows_the_button(chip: RunningChip) -> None:
+    line = open_input(emulated(chip, "estop"))
+    assert line.read() is True
+    chip.press(True)
+    wait_readable(line)
+    assert line.read() is False
+    assert not readable(line)
+    chip.press(False)
+    wait_readable(line)
+    assert line.read() is True
+    line.close()
+
+
+def test_emulated_input_that_is_opened_while_pressed_reads_pressed(chip: RunningChip) -> None:
+    chip.press(True)
+    line = open_input(emulated(chip, "estop"))
+    assert line.read() is False
+    line.close()
+
+
+def test_several_readers_see_the_button(chip: RunningChip) -> None:
+    lines = [open_input(emulated(chip, "estop")) for _ in range(3)]
+    chip.press(True)
+    for line in lines:
+        wait_readable(line)
+        assert line.read() is False
+        line.close()
+
+
+def test_emulated_input_is_gone_with_its_chip(chip: RunningChip) -> None:
+    line = open_input(emulated(chip, "estop"))
+    chip.close()
+    wait_readable(line)
+    with pytest.raises(LineError, match=r"estop at .* is gone"):
+        line.read()
+    line.close()
+
+
+def test_emulated_output_drives_and_falls_when_closed(chip: RunningChip) -> None:
+    line = open_output(emulated(chip, "drive_enable"))
+    line.set(True)
+    chip.wait_for([True])
+    line.set(True)
+    line.set(False)
+    chip.wait_for([True, False])
+    line.set(True)
+    line.close()
+    chip.wait_for([True, False, True, False])
+
+
+def test_an_output_has_one_holder_and_is_free_again_afterwards(chip: RunningChip) -> None:
+    first = open_output(emulated(chip, "drive_enable"))
+    with pytest.raises(LineError, match="held by another"):
+        open_output(emulated(chip, "drive_enable"))
+    first.set(True)
+    chip.wait_for([True])
+    first.close()
+    chip.wait_for([True, False])
+    open_output(emulated(chip, "drive_enable")).close()
+
+
+def test_emulated_output_is_gone_with_its_chip(chip: RunningChip) -> None:
+    line = open_output(emulated(chip, "drive_enable"))
+    chip.close()
+    with pytest.raises(LineError, match=r"drive_enable at .* is gone"):
+        line.set(True)
+    line.close()
+
+
+def test_unknown_lines_and_wrong_directions_are_refused_by_name(chip: RunningChip) -> None:
+    with pytest.raises(LineError, match=r"refused: no line 'estopp'.*inputs: estop; outputs: drive_enable"):
+        open_input(emulated(chip, "estopp"))
+    with pytest.raises(LineError, match="no line 'estop' in direction 'out'"):
+        open_output(emulated(chip, "estop"))
+
+
+@pytest.mark.parametrize("message", [b"hello", b"[]", b'{"line": ["estop"], "direction": "in"}', b"\xff"])
+def test_nonsense_is_refused_and_harms_nobody(chip: RunningChip, message: bytes) -> None:
+    line = open_input(emulated(chip, "estop"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(5)
+        client.connect(os.fspath(chip.path))
+        client.send(message)
+        assert "error" in json.loads(client.recv(1024))
+        assert client.recv(1024) == b""
+    assert line.read() is True
+    line.close()
+
+
+def test_a_bad_level_releases_the_output(chip: RunningChip) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(5)
+        client.connect(os.fspath(chip.path))
+        client.send(b'{"line": "drive_enable", "direction": "out"}')
+        assert client.recv(16) == b"\x00"
+        client.send(b"\x01")
+        chip.wait_for([True])
+        client.send(b"\x02")
+        chip.wait_for([True, False])
+
+
+def test_no_chip_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LineError, match="is the emulated robot running"):
+        open_input(EmulatedLine(type="emulated", path=tmp_path / "none.sock", line="estop"))
+
+
+def test_a_chip_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.gpio.emulated.ANSWER_SECONDS", 0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.bind(os.fspath(tmp_path / "gpio.sock"))
+        silent.listen()
+        with pytest.raises(LineError, match="timed out"):
+            open_output(EmulatedLine(type="emulated", path=tmp_path / "gpio.sock", line="drive_enable"))

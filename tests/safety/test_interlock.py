@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from safety.beat import Heartbeat, LoopState
+from safety.decide import Action, Cause
+from safety.gate import Gate
+from safety.interlock import Interlock
+
+MS = 1_000_000
+STALL_MS = 20
+TIMEOUT_MS = 1000
+
+
+class Bench:
+    """An interlock with everything that it talks to, and the time in the test's hand."""
+
+    def __init__(self, line: Callable[..., Any], events: Any, estop: bool = True, drive: bool = True) -> None:
+        self.estop = line(True) if estop else None
+        self.drive = line() if drive else None
+        self.gate = Gate()
+        self.heartbeat = Heartbeat()
+        self.events = events
+        self.order: list[str] = []
+        self.problems: list[str] = []
+        self.now = 1000 * MS
+        self.interlock = Interlock(
+            self.estop,
+            self.drive,
+            self._cut,
+            self.gate,
+            self.heartbeat,
+            STALL_MS / 1e3,
+            TIMEOUT_MS / 1e3,
+            events,
+            lambda: self.now,
+        )
+
+    def _cut(self) -> list[str]:
+        off = self.drive is None or not self.drive.level
+        self.order.append(f"torque off, gate {'open' if self.gate.is_open else 'closed'}, drive off {off}")
+        return self.problems
+
+    def beat(self, state: int = 0) -> None:
+        self.heartbeat.beat(0, self.now, state)
+
+    def step(self, ms: float = 0, beat: int | None = 0) -> Action:
+        self.now += round(ms * MS)
+        if beat is not None:
+            self.beat(beat)
+        return self.interlock.step(self.now).action
+
+    def run(self, ms: float, beat: int = LoopState.ENERGISED) -> list[Action]:
+        return [self.step(5, beat) for _ in range(int(ms / 5))]
+
+    def armed(self) -> Bench:
+        self.beat()
+        assert self.interlock.arm(self.now) == []
+        assert self.gate.open()
+        self.beat(LoopState.ENERGISED)
+        return self
+
+    @property
+    def powered(self) -> bool:
+        return self.gate.is_open or self.interlock.drive_enabled or bool(self.drive and self.drive.level)
+
+    def arm(self) -> list[str]:
+        return self.interlock.arm(self.now)
+
+    def reset(self) -> list[str]:
+        return self.interlock.reset(self.now)
+
+
+@pytest.fixture
+def bench(line: Any, events: Any) -> Bench:
+    return Bench(line, events)
+
+
+def test_nothing_has_power_before_arming(bench: Bench) -> None:
+    assert bench.step() == Action.NONE
+    assert not bench.powered
+    assert not bench.gate.open()
+
+
+def test_arming_enables_the_drives_and_one_opening_of_the_gate(bench: Bench) -> None:
+    bench.armed()
+    assert bench.drive.history == [True]
+    assert bench.interlock.drive_enabled
+    assert bench.gate.is_open
+    assert bench.run(500) == [Action.NONE] * 100
+    bench.interlock.disarm(bench.now)
+    assert not bench.powered
+    assert not bench.order, "disarming is no emergency"
+    assert not bench.interlock.latched
+    assert bench.events.names == ["safety.armed", "safety.disarmed"]
+
+
+def test_the_estop_cuts_power_in_order_and_latches(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.level = False
+    assert bench.step() == Action.TORQUE_OFF
+    assert bench.order == ["torque off, gate closed, drive off True"]
+    assert not bench.powered
+    assert bench.interlock.estop_state == "pressed"
+    assert bench.gate.reason == "the e-stop is pressed"
+    [fields] = bench.events.named("safety.torque_off")
+    assert fields["causes"] == ["estop"]
+    assert fields["reaction_us"] >= 0
+
+
+def test_letting_the_estop_go_does_not_clear_it(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.level = False
+    bench.step()
+    assert bench.reset() == ["the e-stop is pressed"]
+    bench.estop.level = True
+    assert bench.step() == Action.TORQUE_OFF
+    assert bench.interlock.estop_state == "released"
+    assert bench.arm() == ["the e-stop is pressed; reset once the cause is gone"]
+    assert not bench.powered
+    assert bench.reset() == []
+    assert not bench.powered, "a reset never gives power back"
+    assert not bench.gate.open()
+    assert bench.step() == Action.NONE
+    bench.armed()
+
+
+def test_a_short_press_between_two_readings_counts(bench: Bench) -> None:
+    bench.armed()
+    assert bench.interlock.step(bench.now, estop_edge=True).action == Action.TORQUE_OFF
+    assert not bench.powered
+    assert bench.interlock.estop_state == "released"
+    assert bench.reset() == []
+
+
+def test_the_edge_of_a_release_is_no_press(bench: Bench) -> None:
+    bench.step()
+    bench.estop.level = False
+    bench.step()
+    bench.estop.level = True
+    assert Cause.ESTOP not in [cause for cause, _ in bench.interlock.step(bench.now, estop_edge=True).reasons]
+    assert bench.reset() == []
+
+
+def test_an_estop_line_that_is_gone_is_pressed_for_good(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.broken = True
+    assert bench.step() == Action.TORQUE_OFF
+    assert not bench.powered
+    bench.estop.broken = False
+    assert bench.reset() == ["the e-stop line is gone: the wire is cut"]
+    assert bench.interlock.estop_state == "pressed"
+
+
+def test_a_robot_without_estop_and_drive_enable(line: Any, events: Any) -> None:
+    bench = Bench(line, events, estop=False, drive=False).armed()
+    assert bench.interlock.estop_state == "none"
+    assert bench.run(100) == [Action.NONE] * 20
+    assert bench.step(STALL_MS + 1, beat=None) == Action.TORQUE_OFF
+    assert bench.order == ["torque off, gate closed, drive off True"]
+    assert not bench.interlock.drive_enabled
+
+
+def test_a_stalled_loop_loses_power_at_once(bench: Bench) -> None:
+    bench.armed()
+    assert bench.step(STALL_MS, beat=None) == Action.NONE
+    assert bench.powered
+    assert bench.step(1, beat=None) == Action.TORQUE_OFF
+    assert not bench.powered
+    assert bench.gate.reason == "the control loop has not run for 21.0 ms, 20 ms are allowed"
+    assert len(bench.reset()) == 1
+    assert bench.step(1) == Action.TORQUE_OFF, "a loop that runs again does not clear it"
+    assert bench.reset() == []
+
+
+def test_a_stall_while_the_motors_are_being_energised_counts(bench: Bench) -> None:
+    bench.beat()
+    assert bench.arm() == []
+    assert bench.step(STALL_MS + 1, beat=None) == Action.TORQUE_OFF
+    assert not bench.gate.open()
+
+
+def test_a_stall_without_power_only_warns_and_keeps_from_arming(bench: Bench) -> None:
+    bench.step()
+    assert bench.step(STALL_MS + 5, beat=None) == Action.WARN
+    assert not bench.order
+    assert "safety.stall" in bench.events.names
+    assert bench.arm() == ["the control loop has not run for 25.0 ms, 20 ms are allowed"]
+    assert bench.step() == Action.NONE
+
+
+def test_without_a_loop_nothing_is_armed(bench: Bench) -> None:
+    assert bench.arm() == ["the control loop is not running"]
+    bench.beat(LoopState.FAULT)
+    assert bench.arm() == ["the control loop reports a fault"]
+    assert not bench.powered
+
+
+def test_every_reason_against_arming_is_told_at_once(bench: Bench) -> None:
+    bench.estop.level = False
+    assert bench.arm() == [
+        "the e-stop is pressed; reset once the cause is gone",
+        "the control loop is not running",
+    ]
+
+
+def test_an_emergency_stop_by_software_latches(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(0, "asked by an operator", bench.now)
+    assert not bench.powered
+    assert list(bench.interlock.latched.values()) == ["emergency stop: asked by an operator"]
+    assert bench.step() == Action.TORQUE_OFF
+    assert len(bench.order) == 1
+    assert bench.reset() == []
+    assert bench.step() == Action.NONE
+
+
+@pytest.mark.parametrize(("category", "action"), [(1, Action.CONTROLLED_STOP), (2, Action.HOLD)])
+def test_a_controlled_stop_is_left_to_the_loop(bench: Bench, category: int, action: Action) -> None:
+    bench.armed()
+    bench.interlock.request_stop(category, "asked by an operator", bench.now)
+    assert set(bench.run(TIMEOUT_MS)) == {action}
+    assert bench.powered
+    assert bench.events.named("safety.stop_request") == [{"action": action.name.lower()}]
+    assert bench.step(5, LoopState.ENERGISED) == Action.TORQUE_OFF
+    assert not bench.powered
+    assert Cause.STOP_OVERDUE in bench.interlock.latched
+    assert bench.reset() == []
+
+
+def test_a_stop_of_category_2_ends_when_the_loop_holds(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(2, "asked by an operator", bench.now)
+    bench.run(300)
+    assert bench.step(5, LoopState.ENERGISED | LoopState.HOLDING) == Action.NONE
+    assert set(bench.run(2 * TIMEOUT_MS)) == {Action.NONE}
+    assert bench.powered
+
+
+def test_a_stop_of_category_1_ends_when_the_power_is_off(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    bench.run(300)
+    assert bench.step(5, LoopState.ENERGISED | LoopState.HOLDING) == Action.CONTROLLED_STOP
+    bench.beat()
+    bench.interlock.disarm(bench.now)
+    assert bench.step(5) == Action.NONE
+    assert not bench.interlock.latched
+
+
+def test_a_stop_is_only_ever_raised_and_each_has_its_own_time(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(1, "first", bench.now)
+    bench.interlock.request_stop(2, "second", bench.now)
+    assert bench.step() == Action.CONTROLLED_STOP
+    bench.beat()
+    bench.interlock.disarm(bench.now)
+    bench.step(3 * TIMEOUT_MS)
+    bench.armed()
+    bench.interlock.request_stop(2, "third", bench.now)
+    assert bench.run(TIMEOUT_MS)[-1] == Action.HOLD
+
+
+def test_a_stop_without_power_is_done_and_does_not_wait_for_the_next_arming(bench: Bench) -> None:
+    bench.step()
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    bench.armed()
+    assert bench.step() == Action.NONE
+
+
+def test_a_stop_takes_back_a_permission_that_was_not_used(bench: Bench) -> None:
+    bench.beat()
+    assert bench.arm() == []
+    bench.interlock.request_stop(2, "asked by an operator", bench.now)
+    assert not bench.gate.open()
+
+
+def test_a_fault_of_the_loop_is_escalated_when_its_stop_takes_too_long(bench: Bench) -> None:
+    bench.armed()
+    assert set(bench.run(TIMEOUT_MS, LoopState.ENERGISED | LoopState.FAULT)) == {Action.CONTROLLED_STOP}
+    assert bench.powered
+    bench.run(10, LoopState.ENERGISED | LoopState.FAULT)
+    assert not bench.powered
+    assert list(bench.interlock.latched) == [Cause.STOP_OVERDUE]
+
+
+def test_a_drive_enable_that_cannot_be_driven_active_is_a_latched_fault(bench: Bench) -> None:
+    bench.beat()
+    bench.drive.broken = True
+    assert bench.arm() == ["drive-enable cannot be driven: the wire is cut"]
+    assert not bench.interlock.drive_enabled
+    assert not bench.gate.open()
+    assert bench.reset() == ["drive-enable cannot be driven: the wire is cut"]
+    bench.drive.broken = False
+    assert bench.reset() == []
+    bench.armed()
+
+
+def test_a_drive_enable_that_fails_in_a_stop_does_not_keep_torque_on(bench: Bench) -> None:
+    bench.armed()
+    bench.drive.broken = True
+    bench.estop.level = False
+    bench.step()
+    assert not bench.gate.is_open
+    assert len(bench.order) == 1
+    bench.step()
+    assert list(bench.interlock.latched) == [Cause.ESTOP, Cause.DRIVE_ENABLE]
+
+
+def test_a_second_cause_is_latched_as_well(bench: Bench) -> None:
+    bench.armed()
+    bench.step(STALL_MS + 1, beat=None)
+    bench.estop.level = False
+    bench.step()
+    assert list(bench.interlock.latched) == [Cause.STALL, Cause.ESTOP]
+    assert len(bench.reset()) == 1
+    bench.estop.level = True
+    assert bench.reset() == []
+
+
+def test_what_went_wrong_with_torque_off_is_told(bench: Bench) -> None:
+    bench.armed()
+    bench.problems = ["torque-off of left raised OSError: no buffer space"]
+    bench.interlock.request_stop(0, "test", bench.now)
+    assert [message for name, message, *_ in bench.events if name == "safety.torque_off_failed"] == bench.problems
+
+
+def test_a_listener_that_raises_harms_nobody(line: Any) -> None:
+    def listener(*event: object) -> None:
+        raise RuntimeError("disk full")
+
+    bench = Bench(line, listener).armed()
+    bench.estop.level = False
+    assert bench.step() == Action.TORQUE_OFF
+    assert not bench.powered
+
+
+def test_shut_leaves_everything_off(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.shut("the end")
+    assert not bench.powered
+    assert bench.order == ["torque off, gate closed, drive off True"]
+    bench.interlock.shut("the end")
+    assert len(bench.order) == 1

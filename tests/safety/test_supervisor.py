@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from safety.beat import Heartbeat, LoopState
+from safety.decide import Action
+from safety.gate import Gate
+from safety.supervisor import Supervisor
+
+STALL_S = 2.0  # generous: a busy machine must not look like a stalled loop
+
+
+class Loop:
+    """A control loop that does nothing but beat; `blocked` makes it hang."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
+        self.state = 0
+        self.blocked = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        heartbeat.beat(0, time.monotonic_ns(), 0)
+        self._thread.start()
+
+    def _run(self) -> None:
+        tick = 0
+        while not self._done.wait(0.005):
+            tick += 1
+            if not self.blocked:
+                self.heartbeat.beat(tick, time.monotonic_ns(), self.state)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+@dataclass
+class Robot:
+    supervisor: Supervisor
+    estop: Any
+    drive: Any
+    gate: Gate
+    heartbeat: Heartbeat
+    loop: Loop
+    cuts: list[str]
+    fed: list[float]
+
+    def arm(self) -> None:
+        assert self.supervisor.arm() == []
+        assert self.gate.open()
+        self.loop.state = LoopState.ENERGISED
+
+    @property
+    def powered(self) -> bool:
+        return bool(self.drive.level or self.gate.is_open or self.supervisor.drive_enabled)
+
+
+@pytest.fixture
+def build(line: Any, wired_input: Any, events: Any) -> Iterator[Callable[..., Robot]]:
+    made: list[Robot] = []
+
+    def make(*more: Callable[[], None], stall_s: float = STALL_S, start: bool = True, **options: Any) -> Robot:
+        gate, heartbeat, estop, drive = Gate(), Heartbeat(), wired_input(), line()
+        cuts: list[str] = []
+        fed: list[float] = []
+        supervisor = Supervisor(
+            estop,
+            drive,
+            [*more, lambda: cuts.append("left"), lambda: cuts.append("right")],
+            gate,
+            heartbeat,
+            stall_s,
+            options.pop("period_s", 0.005),
+            options.pop("priority", 0),
+            events,
+            watchdog=lambda: fed.append(time.monotonic()),
+            watchdog_period_s=0.02,
+            **options,
+        )
+        if start:
+            supervisor.start()
+        made.append(Robot(supervisor, estop, drive, gate, heartbeat, Loop(heartbeat), cuts, fed))
+        return made[-1]
+
+    yield make
+    for robot in made:
+        robot.loop.stop()
+        robot.supervisor.stop()
+        assert not robot.supervisor.alive
+
+
+@pytest.fixture
+def busy() -> Callable[[Robot], AbstractContextManager[None]]:
+    """The safety thread does something else while the block runs."""
+
+    @contextmanager
+    def keep_busy(robot: Robot) -> Iterator[None]:
+        inside, let_go = threading.Event(), threading.Event()
+
+        def wait(now_ns: int) -> list[str]:
+            inside.set()
+            let_go.wait(10)
+            return []
+
+        robot.supervisor._post(wait)
+        assert inside.wait(10)
+        try:
+            yield
+        finally:
+            let_go.set()
+
+    return keep_busy
+
+
+def test_a_press_cuts_power(build: Callable[..., Robot], wait_until: Any, events: Any) -> None:
+    robot = build(priority=40)
+    robot.arm()
+    assert robot.powered
+    robot.estop.wire.send(b"\x00")
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    assert sorted(robot.cuts) == ["left", "right"]
+    assert robot.supervisor.estop_state == "pressed"
+    assert robot.supervisor.estop_requested
+    assert robot.supervisor.category == 0
+    assert robot.supervisor.reset() == ["the e-stop is pressed"]
+    robot.estop.wire.send(b"\x01")
+    wait_until(lambda: robot.supervisor.estop_state == "released")
+    assert robot.supervisor.arm() == ["the e-stop is pressed; reset once the cause is gone"]
+    assert robot.supervisor.reset() == []
+    assert not robot.powered
+    robot.arm()
+
+
+def test_a_cut_wire_cuts_power_and_does_not_spin(
+    build: Callable[..., Robot], wait_until: Any, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = build()
+    robot.arm()
+    robot.estop.wire.close()
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    rounds = 0
+    step = robot.supervisor.step
+
+    def count(*args: Any) -> None:
+        nonlocal rounds
+        rounds += 1
+        step(*args)
+
+    monkeypatch.setattr(robot.supervisor, "step", count)
+    start = time.monotonic()
+    wait_until(lambda: rounds >= 20)
+    assert time.monotonic() - start > 0.05, "20 checks, 5 ms apart"
+
+
+def test_a_blocked_loop_loses_power(build: Callable[..., Robot], wait_until: Any, events: Any) -> None:
+    robot = build(stall_s=0.3)
+    robot.arm()
+    robot.loop.blocked = True
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    assert "has not run for" in robot.supervisor.latched[0]
+    assert sorted(robot.cuts) == ["left", "right"]
+    assert events.named("safety.torque_off")[0]["beat_age_ms"] > 300
+
+
+def test_a_torque_off_that_hangs_delays_neither_drive_enable_nor_the_others(
+    build: Callable[..., Robot], wait_until: Any, events: Any
+) -> None:
+    let_go = threading.Event()
+    seen: list[bool] = []
+
+    def hang() -> None:
+        seen.append(robot.drive.level)
+        let_go.wait(10)
+
+    robot = build(hang)
+    try:
+        robot.arm()
+        robot.supervisor.request_stop(0, "test")
+        wait_until(lambda: events.named("safety.torque_off"))
+        assert seen == [False], "drive-enable was off before the first torque-off began"
+        assert sorted(robot.cuts) == ["left", "right"]
+        assert robot.supervisor.alive
+        assert robot.supervisor.reset() == []
+    finally:
+        let_go.set()
+
+
+def test_the_death_of_the_safety_thread_leaves_everything_off(
+    build: Callable[..., Robot], wait_until: Any, monkeypatch: pytest.MonkeyPatch, events: Any
+) -> None:
+    robot = build()
+    robot.arm()
+    wait_until(lambda: len(robot.fed) > 2)
+
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(robot.supervisor._interlock, "step", fail)
+    wait_until(lambda: not robot.supervisor.alive)
+    assert not robot.powered
+    assert robot.drive.history[-1] is False
+    assert robot.drive.closed
+    assert robot.estop.closed
+    assert sorted(robot.cuts) == ["left", "right"]
+    assert "ZeroDivisionError: a mistake" in robot.gate.reason
+    assert "safety.thread_died" in events.names
+    fed = len(robot.fed)
+    assert "the safety thread has died" in robot.supervisor.arm()[0]
+    assert not robot.gate.open()
+    assert robot.supervisor.action == Action.TORQUE_OFF
+    assert len(robot.supervisor.latched) == 1
+    assert len(robot.fed) == fed
+
+
+def test_the_watchdog_is_fed_before_the_loop_runs_and_while_it_beats(
+    build: Callable[..., Robot], wait_until: Any
+) -> None:
+    robot = build(start=False)
+    robot.loop.stop()
+    supervisor, ms = robot.supervisor, 1_000_000
+    robot.heartbeat.finish()
+    fed = []
+    for now in range(1000 * ms, 9000 * ms, 100 * ms):
+        if now == 2000 * ms:
+            robot.heartbeat.beat(0, now, 0)  # the only beat; allowed age: 2 s
+        supervisor.step(now)
+        fed.append(len(robot.fed))
+    assert fed[:31] == list(range(1, 32)), "no loop is expected, then a young beat"
+    assert set(fed[31:]) == {31}, "the beat is too old"
+    robot.heartbeat.beat(1, 9000 * ms, 0)
+    supervisor.step(9000 * ms)
+    assert len(robot.fed) == 32
+
+
+def test_the_watchdog_is_fed_four_times_per_period(build: Callable[..., Robot]) -> None:
+    robot = build(start=False)
+    robot.loop.stop()
+    robot.heartbeat.finish()
+    for now in range(0, 100_000_000, 1_000_000):
+        robot.supervisor.step(now)
+    assert len(robot.fed) == 20
+
+
+def test_stop_leaves_everything_off_and_closes_the_lines(build: Callable[..., Robot], events: Any) -> None:
+    robot = build()
+    robot.arm()
+    robot.supervisor.stop()
+    assert not robot.powered
+    assert sorted(robot.cuts) == ["left", "right"]
+    assert robot.drive.closed
+    assert robot.estop.closed
+    assert "safety.thread_died" not in events.names
+    assert robot.supervisor.arm() == ["the safety thread is not running"]
+    robot.supervisor.request_stop(0, "too late")
+    robot.supervisor.stop()
+
+
+def test_lines_are_closed_even_if_it_never_ran(build: Callable[..., Robot]) -> None:
+    robot = build(start=False)
+    assert robot.supervisor.arm() == ["the safety thread is not running"]
+    robot.supervisor.stop()
+    assert robot.drive.closed
+    assert robot.estop.closed
+
+
+def test_disarm_is_no_stop(build: Callable[..., Robot]) -> None:
+    robot = build()
+    robot.arm()
+    robot.loop.state = 0
+    assert robot.supervisor.disarm() == []
+    assert not robot.powered
+    assert robot.supervisor.latched == []
+    assert robot.supervisor.category is None
+    robot.arm()
+
+
+def test_the_loop_learns_what_it_must_do(build: Callable[..., Robot], wait_until: Any) -> None:
+    robot = build(stop_timeout_s=60.0)
+    robot.arm()
+    robot.supervisor.request_stop(2, "asked by an operator")
+    wait_until(lambda: robot.supervisor.action == Action.HOLD)
+    assert robot.supervisor.category == 2
+    robot.loop.state = LoopState.ENERGISED | LoopState.HOLDING
+    wait_until(lambda: robot.supervisor.action == Action.NONE)
+    assert robot.powered
+
+
+def test_a_request_that_came_too_late_is_never_done(build: Callable[..., Robot], busy: Any) -> None:
+    robot = build()
+    with busy(robot):
+        assert robot.supervisor.arm() == ["the safety thread has not answered within 0.5 s"]
+    assert robot.supervisor.disarm() == []
+    assert True not in robot.drive.history
+    assert not robot.gate.open()
+
+
+def test_the_gate_closes_even_while_the_safety_thread_is_busy(build: Callable[..., Robot], busy: Any) -> None:
+    robot = build()
+    robot.arm()
+    with busy(robot):
+        robot.supervisor.disarm()
+        assert not robot.gate.is_open
+    assert robot.supervisor.disarm() == []
+    robot.arm()
+    with busy(robot):
+        robot.supervisor.request_stop(0, "asked by an operator")
+        assert not robot.gate.is_open
+        assert robot.supervisor.estop_requested
+    assert robot.supervisor.disarm() == []
+    assert robot.supervisor.latched == ["emergency stop: asked by an operator"]
+    assert robot.supervisor.reset() == []
+    assert not robot.supervisor.estop_requested
+
+
+def test_a_press_shorter_than_a_check_counts(
+    build: Callable[..., Robot], busy: Any, wait_until: Any, events: Any
+) -> None:
+    robot = build()
+    robot.arm()
+    with busy(robot):
+        robot.estop.wire.send(b"\x00")
+        robot.estop.wire.send(b"\x01")
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    assert robot.supervisor.estop_state == "released"
+
+
+def test_edges_and_requests_wake_it_without_waiting_for_the_next_check(
+    build: Callable[..., Robot], wait_until: Any, events: Any
+) -> None:
+    robot = build(stall_s=240.0, period_s=60.0)
+    robot.arm()
+    robot.estop.wire.send(b"\x00")
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+
+
+def test_it_reports_its_scheduling(build: Callable[..., Robot], wait_until: Any, events: Any) -> None:
+    robot = build(priority=40)
+    wait_until(lambda: "safety.started" in events.names)
+    assert "SCHED_FIFO 40" in robot.supervisor.scheduling.detail

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from safety import scheduling
+from safety.scheduling import run_as_fifo
+from safety.torque_off import TorqueOff
+
+
+class Motors:
+    """A bus as far as torque-off goes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+
+    def torque_off(self) -> None:
+        self.calls += 1
+
+    def refuse(self) -> None:
+        raise OSError("no buffer space")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., TorqueOff]]:
+    made: list[TorqueOff] = []
+
+    def make(*calls: Callable[[], None], priority: int = 0) -> TorqueOff:
+        made.append(TorqueOff(calls, priority))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop(10.0)
+
+
+def test_all_calls_are_made_again_and_again(start: Callable[..., TorqueOff]) -> None:
+    buses = [Motors("left"), Motors("right")]
+    torque_off = start(*(bus.torque_off for bus in buses))
+    for count in (1, 2, 3):
+        assert torque_off.fire(10.0) == []
+        assert [bus.calls for bus in buses] == [count, count]
+
+
+def test_one_that_raises_and_one_that_hangs_stop_no_other(start: Callable[..., TorqueOff]) -> None:
+    good, bad, let_go = Motors("left"), Motors("right"), threading.Event()
+    torque_off = start(bad.refuse, let_go.wait, good.torque_off)
+    try:
+        problems = torque_off.fire(0.2)
+        assert good.calls == 1
+        assert problems[0] == "torque-off of right raised OSError: no buffer space"
+        assert problems[1].endswith("has not returned within 200 ms")
+        assert len(problems) == 2
+        assert len(torque_off.fire(0.2)) == 2
+        assert good.calls == 2
+    finally:
+        let_go.set()
+
+
+def test_its_threads_have_the_priority_asked_for_or_go_without(start: Callable[..., TorqueOff]) -> None:
+    found: list[int] = []
+    torque_off = start(lambda: found.append(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK), priority=40)
+    assert torque_off.fire(10.0) == []
+    assert found[0] in (os.SCHED_FIFO, os.SCHED_OTHER)
+
+
+def test_a_refused_priority_is_told_and_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(scheduling.os, "sched_setscheduler", refuse)
+    result = run_as_fifo(80)
+    assert not result.achieved
+    assert "Operation not permitted" in result.detail
+    assert "LimitRTPRIO" in result.detail
+
+
+def test_priority_0_asks_for_nothing() -> None:
+    before = os.sched_getscheduler(0)
+    assert not run_as_fifo(0).achieved
+    assert os.sched_getscheduler(0) == before
