@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class SensorOptions(Options):
     """Name of the sensor; observation terms refer to it as `sensor.NAME.FIELD`."""
     type: str
     """Driver of the sensor: `datagram`, or a name that a package offers under `reflexd.sensors`."""
-    fields: dict[str, int] = Field(min_length=1)
+    fields: dict[Name, Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
     """The sensor's fields in order, each with its number of values: `{ gyro = 3, orientation = 4 }`."""
     max_age: float = Field(default=0.1, gt=0)
     """A reading older than this (s) is not used: arming is refused, a running policy holds."""

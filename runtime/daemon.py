@@ -48,6 +48,8 @@ from safety.supervisor import Supervisor
 
 _TRACE_S = 4.0
 _HOUSEKEEPING_S = 1.0
+_DISABLE_S = 2.0
+"""Longest time for all motors to confirm that their torque is off, dead ones included."""
 
 
 class Daemon:
@@ -106,11 +108,13 @@ class Daemon:
             self.planner,
             self.trace,
             self.events,
+            period_ns,
             config.control.missed_limit,
             on_power_off=lambda mode: self.robot.power_off(mode),
             cut_mode=lambda: Mode.ESTOP if self.supervisor.estop_requested else Mode.FAULT,
+            set_alarm=lambda at_ns: self.ticker.set_alarm(at_ns),
         )
-        self.ticker = Ticker(period_ns, self.loop.tick)
+        self.ticker = Ticker(period_ns, self.loop.tick, self.loop.observe)
         self.robot = Robot(
             config.joints,
             self.buses,
@@ -158,9 +162,9 @@ class Daemon:
                 required=config.realtime.required,
             )
             await self.server.start()
+            self.realtime.freeze_memory()  # collects first, which takes longer than a tick may wait
             self.ticker.start()
             background += [asyncio.create_task(self._start_policy()), asyncio.create_task(self._keep_house())]
-            self.realtime.freeze_memory()
             for item in self.realtime.items:
                 level: Level = "info" if item.achieved else "warning"
                 self.events.emit("realtime", f"{item.name}: {item.detail}", level=level, achieved=item.achieved)
@@ -200,6 +204,7 @@ class Daemon:
 
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config
+        slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
         return Supervisor(
             estop=open_input(safety.estop, "reflexd") if safety.estop else None,
             drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
@@ -212,6 +217,7 @@ class Daemon:
             on_event=self._on_safety_event,
             watchdog=self.notifier.watchdog,
             watchdog_period_s=watchdog_period_s(),
+            stop_timeout_s=slowest_ramp_s + _DISABLE_S,
         )
 
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:

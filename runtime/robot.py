@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from safety.gate import Gate
 from safety.supervisor import Supervisor
 
 _FRESH_TIMEOUT_S = 1.0
+_FIRST_READING_S = 0.5
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -85,7 +86,7 @@ class Robot:
             except ModeError as error:
                 raise Refused("mode", str(error)) from None
             await self._off.wait()
-            if reasons := self._not_ready():
+            if reasons := await self._still_not_ready():
                 raise Refused("not_ready", "the robot cannot be armed", reasons)
             if reasons := self._supervisor.arm():
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
@@ -206,8 +207,7 @@ class Robot:
         if self._loop.modes.energised:
             self._loop.stop(then)
 
-    async def _until(self, done: object, otherwise: str) -> None:
-        assert callable(done)
+    async def _until(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         while not done():
             if time.monotonic() > deadline:
@@ -248,6 +248,13 @@ class Robot:
                 late = [j.name for j, s in zip(self._joints, self._state.stamp_ns, strict=True) if s < since]
                 raise TimeoutError(f"no reading from {', '.join(late)} within {_FRESH_TIMEOUT_S:g} s of enabling")
             await asyncio.sleep(0.001)
+
+    async def _still_not_ready(self) -> list[str]:
+        """What is against arming; a daemon that has just started gets a moment for its first readings."""
+        deadline = time.monotonic() + _FIRST_READING_S
+        while (reasons := self._not_ready()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        return reasons
 
     def _not_ready(self) -> list[str]:
         reasons = []

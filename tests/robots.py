@@ -23,7 +23,8 @@ def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str
     folder.mkdir(parents=True, exist_ok=True)
     count = sum(joints for _, joints in buses)
     bodies = "".join(
-        f'<body pos="{i * 0.2} 0 1"><joint name="j{i}" axis="0 1 0" frictionloss="0.15" armature="0.05" range="-3 3"/>'
+        f'<body pos="{i * 0.2} 0 1">'
+        f'<joint name="j{i}" axis="0 1 0" frictionloss="0.15" armature="0.05" range="-3 3"/>'
         '<geom type="capsule" size="0.02" fromto="0 0 0 0 0 -0.1" contype="0" conaffinity="0"/></body>'
         for i in range(count)
     )
@@ -34,7 +35,8 @@ def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str
     )
     lines = [
         '[robot]\nname = "hinges"',
-        f"[control]\nrate = {rate}",
+        # A shared machine can be away for longer than a robot should tolerate.
+        f"[control]\nrate = {rate}\nmissed_limit = {round(0.3 * rate)}\n[safety]\nstall = 0.3",
         '[safety.estop]\ntype = "emulated"\npath = "{run}/gpio.sock"\nline = "estop"',
         '[safety.drive_enable]\ntype = "emulated"\npath = "{run}/gpio.sock"\nline = "drive_enable"',
         '[emulated]\nmodel = "robot.xml"',
@@ -42,7 +44,7 @@ def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str
     joint = 0
     for number, (kind, joints) in enumerate(buses):
         name = f"b{number}"
-        lines.append(f'[[bus]]\nname = "{name}"\ntype = "{kind}"\n{_PORTS[kind].format(name=name)}')
+        lines.append(f'[[bus]]\nname = "{name}"\ntype = "{kind}"\nwatchdog = 0.5\n{_PORTS[kind].format(name=name)}')
         for motor in range(joints):
             lines.append(
                 f'[[joint]]\nname = "j{joint}"\nbus = "{name}"\nid = {motor + 1}\n{_MOTORS[kind]}\n'

@@ -7,25 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from configs.demo import expert
-from configs.demo.expert import HORIZON, OBSERVATION
 from torch import Tensor, nn
 
+from configs.demo import expert
+from configs.demo.expert import HORIZON, OBSERVATION
+
 BATCH = 256
+SMOOTH = 15.0  # what a step of 1 rad in a goal's speed costs: servos follow smooth goals better
 WIDTH, HEADS, TOKENS, GROUP = 64, 4, 4, 10
 QUERIES = HORIZON // GROUP
 
 
 class Features(nn.Module):
-    """Fixed geometry in front of the network: where the plan is, where the hand is, where the cube is from there."""
+    """Fixed geometry in front of the network: where plan and hand are, and where the cube is from there."""
 
-    sag_gain: Tensor
+    near: Tensor
     mean: Tensor
     scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("sag_gain", torch.tensor(9.81 / expert.KP, dtype=torch.float32))
         self.register_buffer("near", torch.tensor([0.08] * 6 + [0.2]))
         self.register_buffer("mean", torch.zeros(OBSERVATION + 7 + 6))
         self.register_buffer("scale", torch.ones(OBSERVATION + 7 + 6))
@@ -41,8 +42,8 @@ class Features(nn.Module):
         s, f = base[:, 1:2], base[:, 1:2] + base[:, 2:3]
         h = f + base[:, 4:5]
         r = expert.UPPER * torch.sin(s) + expert.FORE * torch.cos(f) + expert.HAND * torch.cos(h)
-        z = expert.SHOULDER_Z + expert.UPPER * torch.cos(s) - expert.FORE * torch.sin(f) - expert.HAND * torch.sin(h)
-        hand = torch.cat((r * torch.cos(base[:, :1]), r * torch.sin(base[:, :1]), z), 1)
+        z = expert.UPPER * torch.cos(s) - expert.FORE * torch.sin(f) - expert.HAND * torch.sin(h)
+        hand = torch.cat((r * torch.cos(base[:, :1]), r * torch.sin(base[:, :1]), z + expert.SHOULDER_Z), 1)
         cube = o[:, 21:24] + expert.LEAD * o[:, 24:27]
         gap = (cube - hand) * o[:, 27:28]
         # Millimetres decide while the hand is near: a feature that saturates far away resolves them.
@@ -77,7 +78,7 @@ class Chunker(nn.Module):
         features, base = self.features(o)
         x = (features - self.features.mean) / self.features.scale
         memory = self.embed(x.clamp(-8.0, 8.0)).reshape(-1, TOKENS, WIDTH)
-        # The context of the whole state starts every query; the learned part tells which fifth of the second it is.
+        # The whole state starts every query; the learned part tells which fifth of the second it is.
         start = self.queries + memory.mean(1, keepdim=True)
         return self.head(self.decoder(start, memory)).reshape(-1, HORIZON, 7), base
 
@@ -117,7 +118,9 @@ class Cloner:
             pick = torch.from_numpy(self._rng.integers(0, len(x), BATCH))
             change, base = net.raw(x[pick])
             wanted = (y[pick] - base[:, None] - net.step_mean) / net.step_scale
-            loss = ((change - wanted).abs() * weight).mean()
+            miss = (change - wanted) * net.step_scale
+            rough = (miss[:, 2:] - 2.0 * miss[:, 1:-1] + miss[:, :-2]).abs().mean()
+            loss = (miss.abs() * weight / net.step_scale).mean() + SMOOTH * rough
             self._optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(values, 1.0)
@@ -130,9 +133,8 @@ class Cloner:
         with torch.no_grad():
             some = torch.from_numpy(self._rng.integers(0, len(x), 2000))
             error = 1e3 * (self._average(x[some]) - y[some]).abs()[:, 10:25].mean((0, 1))
-        print(
-            f"    {self._count} steps, loss {np.mean(losses[-100:]):.4f}, mrad {error.numpy().round(1)}", flush=True
-        )
+        loss = float(np.mean(losses[-100:]))
+        print(f"    {self._count} steps, loss {loss:.4f}, mrad {error.numpy().round(1)}", flush=True)
 
     def _normalise(self, x: Tensor, y: Tensor) -> None:
         with torch.no_grad():

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from configs.demo.expert import FIELDS, HORIZON, JOINTS, KD, KP, LIMIT, RATE, Array
 
+from configs.demo.expert import FIELDS, HORIZON, JOINTS, KD, KP, LIMIT, RATE, Array
 from drivers.emulated.plant import Plant
 from drivers.joint import Joint
 from safety.envelope import Envelope
@@ -21,7 +21,8 @@ VELOCITY_STEP = 0.024
 MODEL = Path(__file__).with_name("arm.xml")
 LOWEST = (-2.8, -1.30, -1.4, -2.8, -1.8, -2.8, -0.02)
 HIGHEST = (2.8, 1.5, 1.15, 2.8, 2.0, 2.8, 1.65)
-VELOCITY_MAX, ACCELERATION_MAX = 3.0, 40.0
+VELOCITY_MAX = (3.0,) * 6 + (4.0,)
+ACCELERATION_MAX = (40.0,) * 6 + (80.0,)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def envelope() -> Envelope:
                 model="XM430-W350",
                 position_min=LOWEST[i],
                 position_max=HIGHEST[i],
-                velocity_max=VELOCITY_MAX,
-                acceleration_max=ACCELERATION_MAX,
+                velocity_max=VELOCITY_MAX[i],
+                acceleration_max=ACCELERATION_MAX[i],
             )
             for i, name in enumerate(JOINTS)
         ],

@@ -143,7 +143,7 @@ class Robot:
             for sensor in spec.sensors:
                 self._sensors[sensor.name] = EmulatedSensor(sensor, plant)
                 self._parts.callback(self._sensors[sensor.name].close)
-            plant.power(spec.gpio is None)
+            plant.power(spec.gpio is None or not spec.drive_enable)
             if spec.gpio is not None:
                 outputs = {"drive_enable": plant.power}
                 self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
@@ -212,6 +212,7 @@ class Robot:
             "fault": self._op_fault,
             "link": self._op_link,
             "trajectory": self._op_trajectory,
+            "log": self._op_log,
             "quit": self._op_quit,
         }
         if not isinstance(op, str) or op not in operations:
@@ -279,6 +280,13 @@ class Robot:
     def _op_trajectory(self, request: dict[str, Any]) -> dict[str, Any]:
         self.trajectory.save(Path(request["path"]))
         return {"snapshots": len(self.trajectory)}
+
+    def _op_log(self, request: dict[str, Any]) -> dict[str, Any]:
+        save = getattr(self.plant.task, "save", None)
+        if save is None:
+            raise ValueError("the task of this robot keeps no log")
+        save(Path(request["path"]))
+        return {}
 
     def _op_quit(self, request: dict[str, Any]) -> dict[str, Any]:
         self.stop()

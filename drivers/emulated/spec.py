@@ -88,6 +88,8 @@ class RobotSpec(Options):
     """All emulated sensors."""
     gpio: Path | None = None
     """Socket of the emulated GPIO chip; without one, motor power always flows."""
+    drive_enable: bool = True
+    """Motor power follows the chip's line `drive_enable`; false for a robot that has no such line."""
     control: Path | None = None
     """Socket of the control channel."""
     priority: int | None = Field(default=None, ge=1, le=99)

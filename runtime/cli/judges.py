@@ -87,19 +87,16 @@ class WalkJudge:
         return {"falls": falls, "success": falls == 0, "windows": self._velocities(self._log)}
 
     def _velocities(self, path: Path) -> list[dict[str, Any]]:
+        from drivers.emulated.walk import window
+
         with np.load(path) as log:
-            time, measured = log["time"] - self._start_s, {k: log[k] for k in ("vx", "vy", "yaw")}
-        rows = []
+            rows = log["rows"]
+        found = []
         for start, end, command in self._windows:
-            judged = (time >= start + SETTLE_S) & (time < end)
-            row: dict[str, Any] = {"command": command}
-            for name, series in measured.items():
-                if judged.any():
-                    error = series[judged] - command.get(name, 0.0)
-                    row[f"{name}_mean"] = round(float(series[judged].mean()), 3)
-                    row[f"{name}_rms_error"] = round(float(np.sqrt(np.mean(error**2))), 4)
-            rows.append(row)
-        return rows
+            target = (command.get("vx", 0.0), command.get("vy", 0.0), command.get("yaw", 0.0))
+            figures = window(rows, self._start_s + start + SETTLE_S, self._start_s + end, target)
+            found.append({"command": command, **{name: round(value, 4) for name, value in figures.items()}})
+        return found
 
 
 def judge(emulator: Emulator, config: Config) -> Judge:

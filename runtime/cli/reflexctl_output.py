@@ -204,7 +204,8 @@ def _sensors(s: Mapping[str, Any]) -> str:
 
 def _recording(s: Mapping[str, Any]) -> str:
     recording = s["recording"]
-    return f"{recording['path']}, {recording['bytes'] / 1e6:.1f} MB, {recording['dropped']} dropped"
+    failed = f", FAILED: {recording['failed']}" if recording.get("failed") else ""
+    return f"{plain(recording['path'])}, {recording['bytes'] / 1e6:.1f} MB, {recording['dropped']} dropped{failed}"
 
 
 def _realtime(s: Mapping[str, Any]) -> list[str]:
@@ -243,6 +244,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
     ("recording", ("recording",), _recording),
+    ("events", ("events",), _same("events")),
     ("real time", ("realtime",), _realtime),
     ("memory", ("memory_mb",), _same("memory_mb", " MB")),
 )

@@ -52,9 +52,7 @@ def _column(run: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("falls", str(task["falls"])))
         for window in task["windows"]:
             command = " ".join(f"{name} {value:g}" for name, value in window["command"].items())
-            errors = " ".join(
-                f"{window.get(f'{name}_rms_error', float('nan')):.3f}" for name in ("vx", "vy", "yaw")
-            )
+            errors = " ".join(f"{window[f'rms_{name}']:.3f}" for name in ("vx", "vy", "yaw_rate"))
             rows.append((f"rms error vx vy yaw at {command}", errors))
     lateness, cost = status["lateness_us"], status["cost_us"]
     rows += [

@@ -25,6 +25,7 @@ def emulator_spec(config: Config) -> dict[str, Any]:
         "buses": [_bus(plan) for plan in config.buses],
         "sensors": [_sensor(plan, emulated) for plan in config.sensors if plan.options.name in emulated.sensors],
         "gpio": emulated.gpio,
+        "drive_enable": config.safety.drive_enable is not None,
         "control": emulated.control,
         "priority": emulated.priority or None,
     }

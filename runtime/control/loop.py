@@ -39,9 +39,11 @@ class ControlLoop:
         planner: Planner | None,
         trace: TraceRing,
         events: Events,
+        period_ns: int,
         missed_limit: int,
         on_power_off: Callable[[Mode], None],
         cut_mode: Callable[[], Mode],
+        set_alarm: Callable[[int], None],
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.modes = ModeMachine()
@@ -66,6 +68,9 @@ class ControlLoop:
         """Called when the motors must be off from now on: a ramp has ended in this mode, or power was cut."""
         self._cut_mode = cut_mode
         """Tells what to call a stop that the safety task made: ESTOP or FAULT."""
+        self._set_alarm = set_alarm
+        """Has `observe` called at a time (CLOCK_MONOTONIC, ns)."""
+        self._half_period_ns = period_ns // 2
         self._clock = clock
         self._cost_ns = 0
 
@@ -104,12 +109,7 @@ class ControlLoop:
     def tick(self, number: int, deadline_ns: int, now_ns: int) -> None:
         """Run one tick. `deadline_ns` is when it was due, `now_ns` when it began (CLOCK_MONOTONIC)."""
         modes, buses = self.modes, self._buses
-        for bus in buses:
-            if not bus.busy:
-                bus.read(now_ns)
-        for sensor in self._sensors:
-            sensor.read(now_ns)
-
+        self._read(now_ns)
         if modes.energised:
             self._check()
         if modes.energised:
@@ -126,11 +126,25 @@ class ControlLoop:
                 bus.poll(now_ns)
 
         self._heartbeat.beat(number, now_ns, self._loop_state())
-        if modes.mode == Mode.AUTO and self._planner is not None:
-            self._planner.ask(deadline_ns, self._state)
+        if modes.mode == Mode.AUTO and self._planner is not None and self._planner.due(deadline_ns):
+            self._set_alarm(deadline_ns + self._half_period_ns)
         self._record(number, deadline_ns, now_ns, commanded)
         self._cost_ns = self._clock() - now_ns
         self.cost.add(self._cost_ns)
+
+    def observe(self, now_ns: int) -> None:
+        """Ask the policy, half a period after a tick: the answers to that tick's commands have arrived by then,
+        and the chunk can be there for the next one. This spares a period between measurement and motion."""
+        if self.modes.mode == Mode.AUTO and self._planner is not None:
+            self._read(now_ns)
+            self._planner.ask(now_ns, self._state)
+
+    def _read(self, now_ns: int) -> None:
+        for bus in self._buses:
+            if not bus.busy:
+                bus.read(now_ns)
+        for sensor in self._sensors:
+            sensor.read(now_ns)
 
     def _loop_state(self) -> int:
         mode = self.modes.mode

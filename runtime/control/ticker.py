@@ -52,32 +52,50 @@ class Ticks:
 
 
 class Ticker:
-    """Drives `on_tick(tick, deadline_ns, now_ns)` from a timerfd through the running event loop."""
+    """Drives the control loop from timers through the running event loop.
 
-    def __init__(self, period_ns: int, on_tick: Callable[[int, int, int], None]) -> None:
+    `on_tick(tick, deadline_ns, now_ns)` at every deadline, and `on_alarm(now_ns)` once for each `set_alarm`.
+    """
+
+    def __init__(
+        self, period_ns: int, on_tick: Callable[[int, int, int], None], on_alarm: Callable[[int], None]
+    ) -> None:
         self.period_ns = period_ns
         self.ticks = Ticks(time.monotonic_ns() + period_ns, period_ns)
         self._on_tick = on_tick
-        self._fd = -1
+        self._on_alarm = on_alarm
+        self._timer = self._alarm = -1
 
     def start(self) -> None:
         """Begin one period from now."""
         self.ticks = Ticks(time.monotonic_ns() + self.period_ns, self.period_ns)
-        self._fd = timerfd.open_periodic(self.ticks.origin_ns, self.period_ns)
-        asyncio.get_running_loop().add_reader(self._fd, self._wake)
+        self._timer, self._alarm = timerfd.open_timer(), timerfd.open_timer()
+        timerfd.set_timer(self._timer, self.ticks.origin_ns, self.period_ns)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._timer, self._tick)
+        loop.add_reader(self._alarm, self._ring)
+
+    def set_alarm(self, at_ns: int) -> None:
+        """Call `on_alarm` at `at_ns` (CLOCK_MONOTONIC); a later call takes the place of one that has not rung."""
+        timerfd.set_timer(self._alarm, at_ns)
 
     def stop(self) -> None:
-        """End; no tick runs afterwards."""
-        if self._fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        """End; nothing is called afterwards."""
+        for fd in (self._timer, self._alarm):
+            if fd >= 0:
+                asyncio.get_running_loop().remove_reader(fd)
+                os.close(fd)
+        self._timer = self._alarm = -1
 
-    def _wake(self) -> None:
-        passed = timerfd.expirations(self._fd)
+    def _tick(self) -> None:
+        passed = timerfd.expirations(self._timer)
         if not passed:
             return
         now_ns = time.monotonic_ns()
         tick = self.ticks.passed(passed, now_ns)
         if tick is not None:
             self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)
+
+    def _ring(self) -> None:
+        if timerfd.expirations(self._alarm):
+            self._on_alarm(time.monotonic_ns())

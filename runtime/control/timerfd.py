@@ -25,24 +25,23 @@ class _Itimerspec(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def open_periodic(first_ns: int, period_ns: int) -> int:
-    """Open a timer that expires at `first_ns` (CLOCK_MONOTONIC) and every `period_ns` after it.
-
-    Returns a non-blocking descriptor; reading 8 bytes from it gives the expirations since the last read.
-    """
+def open_timer() -> int:
+    """Open a timer that is not set; a non-blocking descriptor."""
     fd = int(_libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "timerfd_create failed")
-    spec = _Itimerspec(_Timespec(*divmod(period_ns, 1_000_000_000)), _Timespec(*divmod(first_ns, 1_000_000_000)))
-    if _libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
-        number = ctypes.get_errno()
-        os.close(fd)
-        raise OSError(number, "timerfd_settime failed")
     return fd
 
 
+def set_timer(fd: int, first_ns: int, period_ns: int = 0) -> None:
+    """Let the timer expire at `first_ns` (CLOCK_MONOTONIC), and every `period_ns` after it unless that is 0."""
+    spec = _Itimerspec(_Timespec(*divmod(period_ns, 1_000_000_000)), _Timespec(*divmod(first_ns, 1_000_000_000)))
+    if _libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
+        raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+
 def expirations(fd: int) -> int:
-    """Deadlines that passed since the last call; 0 when none did."""
+    """How often the timer has expired since the last call."""
     try:
         return int.from_bytes(os.read(fd, 8), "little")
     except BlockingIOError:

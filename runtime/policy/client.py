@@ -73,9 +73,10 @@ class PolicyWorker:
         self._hello: asyncio.Future[wire.Hello] | None = None
         self._failed: asyncio.Future[float] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timeout: asyncio.TimerHandle | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         self._sequence = 0
         self._t0_ns = 0
+        self._asked_ns = 0
 
     @property
     def pid(self) -> int | None:
@@ -105,7 +106,7 @@ class PolicyWorker:
             # It has just died: the descriptor that says so is already readable.
             return False
         self.busy = True
-        self._timeout = self._loop.call_later(self._spec.timeout_s, self._too_late)
+        self._asked_ns = self._clock()
         return True
 
     async def close(self) -> None:
@@ -149,6 +150,7 @@ class PolicyWorker:
         process.exited.add_done_callback(partial(self._on_exit, process))
         self._backoff.ready(self._clock())
         self.ready = True
+        self._watch()
         self._events.emit(
             "policy.ready",
             f"policy worker is ready: {said.text}",
@@ -177,8 +179,8 @@ class PolicyWorker:
                     wait_s = self._note("error", str(error))
 
     async def _end_process(self, grace_s: float = 0.0) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         process, self._process = self._process, None
         if process is not None:
             await process.close(grace_s)
@@ -208,14 +210,23 @@ class PolicyWorker:
         if process is self._process:
             self._fail("crashed", exited.result())
 
-    def _too_late(self) -> None:
+    def _watch(self) -> None:
+        """Look for a hang. One timer for all requests: setting one for each would cost the tick."""
         process = self._process
-        if process is None:
+        if process is None or not self.ready:
             return
-        # When it was the loop that was held up, the reply lies here already.
-        process.receive()
-        if self.busy and not process.lost:
-            self._fail("hung", f"no answer {self._spec.timeout_s:g} s after the request")
+        remaining_s = self._spec.timeout_s
+        if self.busy:
+            remaining_s -= (self._clock() - self._asked_ns) / 1e9
+            if remaining_s <= 0:
+                # When it was the loop that was held up, the reply lies here already.
+                process.receive()
+                if self.busy and not process.lost:
+                    self._fail("hung", f"no answer {self._spec.timeout_s:g} s after the request")
+                    return
+                remaining_s = self._spec.timeout_s
+        # uvloop counts in milliseconds: less would come back at once.
+        self._watchdog = self._loop.call_later(max(remaining_s, 0.001), self._watch)
 
     def _on_message(self, message: bytes) -> None:
         try:
@@ -236,8 +247,6 @@ class PolicyWorker:
             self._fail("stale", f"it answered request {reply.sequence}, expected {self._sequence}")
             return
         self.busy = False
-        if self._timeout is not None:
-            self._timeout.cancel()
         actions = self._chunk.astype(np.float64)
         max_age_ns = self._spec.max_age_s * 1e9
         if reply.status == wire.WRONG_SHAPE:

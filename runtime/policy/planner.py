@@ -36,7 +36,7 @@ class Planner:
         on_laid: Callable[[Chunk, int, float], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`execute`: actions between two requests (s). `on_laid(chunk, now_ns, seam_step)` hears of every chunk."""
+        """`execute`: actions between two requests (s). `on_laid(chunk, now_ns, seam_step)`: told of each."""
         self.policy = policy
         self.timeline = timeline
         self.commands = commands
@@ -108,11 +108,13 @@ class Planner:
                 )
         return False
 
-    def ask(self, now_ns: int, state: JointState) -> None:
-        """Ask for the next chunk when it is due and the policy is free. A few microseconds."""
+    def due(self, now_ns: int) -> bool:
+        """Whether it is time for the next chunk, and the policy is free."""
         self.commands.follow_schedule(now_ns)
-        if now_ns < self._next_ns or self.policy.busy or not self.policy.ready:
-            return
+        return now_ns >= self._next_ns and self.policy.ready and not self.policy.busy
+
+    def ask(self, now_ns: int, state: JointState) -> None:
+        """Ask for the chunk that begins now. A few microseconds."""
         last_action = self._raw[0 if self.timeline.empty else self.timeline.row(now_ns)]
         complete = self._observation.build(self.policy.observation, state, self.commands.values, last_action)
         old = [sensor.name for sensor, limit_ns in self._sensors if now_ns - sensor.stamp_ns > limit_ns]

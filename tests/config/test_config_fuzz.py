@@ -116,13 +116,13 @@ def attempt(table: dict[str, Any]) -> None:
     assert len(str(error).split("\n")) == len(error.mistakes)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(keys, values, max_size=6))
 def test_any_table(table: dict[str, Any]) -> None:
     attempt(table)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_good_config_with_a_few_values_replaced(data: st.DataObject) -> None:
     table: Any = tomllib.loads(GOOD)

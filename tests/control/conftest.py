@@ -98,6 +98,7 @@ class World:
     trace: TraceRing
     powered_off: list[Mode]
     clock: list[int]
+    alarms: list[int]
     cut_mode: list[Mode] = field(default_factory=lambda: [Mode.ESTOP])
     number: int = 0
 
@@ -106,6 +107,9 @@ class World:
             self.number += 1
             self.clock[0] = self.number * PERIOD_NS
             self.loop.tick(self.number, self.clock[0], self.clock[0])
+            while self.alarms:
+                self.clock[0] = self.alarms.pop()
+                self.loop.observe(self.clock[0])
 
     def arm(self) -> None:
         self.loop.modes.mode = Mode.STANDBY
@@ -141,7 +145,7 @@ def world() -> World:
         )
         for i, name in enumerate("ab")
     ]
-    clock = [0]
+    clock, alarms = [0], list[int]()
     state, events, gate, heartbeat = JointState(2), Events(), Gate(lambda: clock[0]), Heartbeat()
     commands = Commands({"vx": CommandRange(0.0, -1.0, 1.0)}, [(0.5, {"vx": 0.7})])
     actions = ActionMap([ActionTerm(target="joint.position")], ["a", "b"])
@@ -176,11 +180,26 @@ def world() -> World:
         planner,
         trace,
         events,
+        period_ns=PERIOD_NS,
         missed_limit=3,
         on_power_off=powered_off.append,
         cut_mode=lambda: cut_mode[0],
+        set_alarm=alarms.append,
         clock=lambda: clock[0],
     )
     return World(
-        loop, bus, policy, planner, gate, heartbeat, state, events, commands, trace, powered_off, clock, cut_mode
+        loop,
+        bus,
+        policy,
+        planner,
+        gate,
+        heartbeat,
+        state,
+        events,
+        commands,
+        trace,
+        powered_off,
+        clock,
+        alarms,
+        cut_mode,
     )

@@ -41,6 +41,7 @@ def test_deadlines_do_not_drift_over_a_million_ticks() -> None:
 
 def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
     seen: list[tuple[int, int, int]] = []
+    alarms: list[int] = []
 
     async def run() -> Ticker:
         done = asyncio.Event()
@@ -50,13 +51,17 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
             if number >= 20:
                 done.set()
 
-        ticker = Ticker(1_000_000, on_tick)
+        ticker = Ticker(1_000_000, on_tick, alarms.append)
         ticker.start()
+        alarm_at = ticker.ticks.origin_ns + 500_000
+        ticker.set_alarm(alarm_at)
         await asyncio.wait_for(done.wait(), 10)
         ticker.stop()
         count = len(seen)
         await asyncio.sleep(0.01)
         assert len(seen) == count, "no tick after stop"
+        assert len(alarms) == 1, "an alarm rings once"
+        assert alarms[0] >= alarm_at
         return ticker
 
     ticker = uvloop.run(run())

@@ -59,7 +59,8 @@ STATUS: dict[str, Any] = {
     ],
     "sensors": [{"name": "imu", "age_s": 0.002}, {"name": "camera", "age_s": None}],
     "commands": {"vx": 0.5, "vy": float("nan")},
-    "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0},
+    "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0, "failed": "disk full"},
+    "events": {"daemon.ready": 1},
     "realtime": [
         {"item": "scheduler", "achieved": True, "detail": "FIFO 50"},
         {"item": "memory lock", "achieved": False, "detail": "RLIMIT_MEMLOCK is 64 KiB"},
@@ -254,7 +255,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     """Start a daemon; the first argument is its path's name, options go to the server."""
     daemons: list[Daemon] = []
 
-    def start(name: str = "reflexd.sock", loop: Any = uvloop.new_event_loop, **options: Any) -> Daemon:
+    def start(name: str | Path = "reflexd.sock", loop: Any = uvloop.new_event_loop, **options: Any) -> Daemon:
         daemons.append(Daemon(tmp_path / name, loop, **options))
         return daemons[-1]
 

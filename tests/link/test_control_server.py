@@ -150,6 +150,18 @@ def test_a_second_watch_replaces_the_first(daemon: Any) -> None:
     assert {wire.receive()["id"] for _ in range(10)} == {2}
 
 
+def test_watching_again_and_again_is_still_one_watch(daemon: Any) -> None:
+    wire = daemon.wire()
+    for number in range(6):
+        wire.send({"id": number, "op": "watch", "args": {"interval": 0.05}})
+    while wire.receive()["id"] != 5:
+        pass
+    begin = time.monotonic()
+    for _ in range(21):
+        wire.receive()
+    assert time.monotonic() - begin > 0.8
+
+
 def test_one_status_serves_all_who_ask_within_its_age(launch: Launch) -> None:
     daemon = launch(limits=Limits(snapshot_age_s=1000.0))
     for _ in range(3):
@@ -314,6 +326,20 @@ def test_a_flooding_client_is_paused_and_others_are_answered(launch: Launch, loo
     assert daemon.server.counters.throttled > 0
 
 
+def test_a_client_that_asks_without_reading_waits_and_fills_no_memory(launch: Launch) -> None:
+    limits = Limits(requests_per_s=1e6, all_requests_per_s=1e6, write_buffer=10_000, send_buffer=4096)
+    daemon = launch(limits=limits)
+    wire = daemon.wire()
+    body = msgpack.packb({"id": 1, "op": "status"})
+    wire.socket.sendall((struct.pack("<I", len(body)) + body) * 600)
+    (connection,) = daemon.server._connections
+    daemon.until(lambda: connection._transport.get_write_buffer_size() > 10_000)
+    threading.Event().wait(0.3)
+    assert connection._transport.get_write_buffer_size() < 20_000
+    assert daemon.server.counters.requests < 100
+    assert all(wire.receive()["ok"] for _ in range(600))
+
+
 def test_big_requests_cost_more_of_the_budget(launch: Launch) -> None:
     daemon = launch(limits=Limits(requests_per_s=20.0, burst=8.0))
     wire = daemon.wire()
@@ -393,3 +419,15 @@ def test_closing_the_server_cancels_and_cuts_off(launch: Launch, loop_factory: A
     assert not daemon.path.exists()
     assert not daemon.server._connections
     daemon.call(daemon.server.close)
+
+
+def test_a_throttled_request_is_not_done_after_the_server_has_closed(launch: Launch) -> None:
+    daemon = launch(limits=Limits(requests_per_s=5.0, burst=1.0))
+    wire = daemon.wire()
+    for number in range(3):
+        wire.send({"id": number, "op": "disarm"})
+    daemon.until(lambda: daemon.server.counters.throttled)
+    daemon.call(daemon.server.close)
+    done = len(daemon.done)
+    threading.Event().wait(0.5)
+    assert len(daemon.done) == done < 3

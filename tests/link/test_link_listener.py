@@ -48,6 +48,17 @@ def test_a_second_daemon_is_told(launch: Callable[..., Any]) -> None:
     assert first.wire().ask("version")["ok"] is True
 
 
+def test_the_lock_keeps_the_path_even_when_nobody_can_connect(tmp_path: Path) -> None:
+    first = listen(tmp_path / "a.sock", None, False)
+    try:
+        first.path.unlink()
+        with pytest.raises(SocketError, match="another process listening"):
+            listen(first.path, None, False)
+    finally:
+        first.close()
+    listen(first.path, None, False).close()
+
+
 def test_a_listener_without_our_lock_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
     with socket.socket(socket.AF_UNIX) as foreign:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,6 @@ def test_observers_look_and_stop_and_nothing_else(launch: Callable[..., Any], st
 
 
 def test_members_of_the_group_operate(launch: Callable[..., Any], stranger: Peer) -> None:
-    import grp
-
     group = grp.getgrgid(os.getegid())
     daemon = launch(group=group.gr_name)
     daemon.peer_of = lambda _: Peer(1, stranger.uid, stranger.gid, frozenset({group.gr_gid}))
@@ -102,28 +102,21 @@ def ask_as(path: Path, uid: int, gid: int, *groups: int) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def public(tmp_path: Path) -> Path:
-    """A folder that other users may enter, as /run/reflexd is."""
-    for folder in [tmp_path, *tmp_path.parents]:
-        if folder.stat().st_mode & 0o005 != 0o005 and str(folder).count("/") > 1:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
-
-
 @needs_root
-def test_another_user_is_denied_or_looks_on_or_operates(launch: Callable[..., Any], public: Path) -> None:
-    import grp
-
+def test_another_user_is_denied_or_looks_on_or_operates(launch: Callable[..., Any]) -> None:
     group = grp.getgrnam("daemon")
-    closed = launch("closed.sock")
-    grouped = launch("grouped.sock", group=group.gr_name)
-    everyone = launch("everyone.sock", group=group.gr_name, everyone=True)
     uid = gid = 54321
-    assert ask_as(closed.path, uid, gid) == "denied"
-    assert ask_as(grouped.path, uid, gid) == "denied"
-    assert ask_as(grouped.path, uid, gid, group.gr_gid) == "operator"
-    assert ask_as(grouped.path, uid, group.gr_gid) == "operator"
-    assert ask_as(everyone.path, uid, gid) == "not_permitted"
-    assert ask_as(everyone.path, uid, gid, group.gr_gid) == "operator"
-    assert everyone.done.count(("estop", {})) == 2
+    # pytest's own folder is closed to other users; this one is open to them, as /run/reflexd is.
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder)
+        public.chmod(0o755)
+        closed = launch(public / "closed.sock")
+        grouped = launch(public / "grouped.sock", group=group.gr_name)
+        everyone = launch(public / "everyone.sock", group=group.gr_name, everyone=True)
+        assert ask_as(closed.path, uid, gid) == "denied"
+        assert ask_as(grouped.path, uid, gid) == "denied"
+        assert ask_as(grouped.path, uid, gid, group.gr_gid) == "operator"
+        assert ask_as(grouped.path, uid, group.gr_gid) == "operator"
+        assert ask_as(everyone.path, uid, gid) == "not_permitted"
+        assert ask_as(everyone.path, uid, gid, group.gr_gid) == "operator"
+        assert everyone.done.count(("estop", {})) == 2

@@ -35,7 +35,7 @@ class Exchange:
         self._port = port
         self._motors = {motor.reply_id: motor for motor in motors}
         self._counters = counters
-        self._asked_twice = False
+        self._quiet_at = 0.0
         self.elsewhere: dict[Motor, int] = {}
         """Motors that answered from another id than their reply id, and that id."""
 
@@ -64,31 +64,31 @@ class Exchange:
         requests: Mapping[Motor, bytes],
         accept: Callable[[Motor, bytes], Answer | None],
         keep: Callable[[Motor, Answer], bytes] | None = None,
-        tries: int = TRIES,
     ) -> dict[Motor, Answer]:
         """Send every motor its frame, again to those that do not answer, and collect what `accept` takes.
 
         `keep` gives a frame that keeps the watchdog of a motor fed that has answered while others have not.
         """
         answers: dict[Motor, Answer] = {}
-        for attempt in range(tries):
+        repeats = 0
+        for attempt in range(TRIES):
             frames = [frame for motor, frame in requests.items() if motor not in answers]
             if not frames:
                 break
-            self._asked_twice |= attempt > 0
+            repeats = attempt
             if keep is not None:
                 frames = [keep(motor, answer) for motor, answer in answers.items()] + frames
             await self._attempt(frames, requests, accept, answers)
+        if repeats:
+            # The answer to the last repeat takes no longer than the first answer took.
+            self._quiet_at = max(self._quiet_at, time.monotonic() + (repeats + 1) * ANSWER_S)
         return answers
 
     async def settle(self) -> None:
         """Wait until no late answer can come any more: in the tick, a parameter would pass for feedback."""
-        if self._asked_twice:
-            self._asked_twice = False
-            for _ in range(TRIES):
-                await asyncio.sleep(ANSWER_S)
-                if not self._port.receive():
-                    break
+        while (left := self._quiet_at - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        self._port.receive()
 
     async def _attempt(
         self,

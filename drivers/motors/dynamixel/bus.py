@@ -6,7 +6,6 @@ A cycle is one write: a Sync Write of the goals and a (Fast) Sync Read of the bl
 from __future__ import annotations
 
 import asyncio
-import math
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from drivers.errors import BusError, PortError
 from drivers.joint import Joint
 from drivers.motors.dynamixel import block, faults, frames, setup
 from drivers.motors.dynamixel.exchange import TIMEOUT_S, Exchange
-from drivers.motors.dynamixel.frames import ALERT, Status
+from drivers.motors.dynamixel.frames import Instruction, Status
 from drivers.motors.dynamixel.models import MODELS
 from drivers.motors.dynamixel.options import DynamixelOptions, cycle_time, problems
 from drivers.motors.dynamixel.stream import PacketStream
@@ -72,11 +71,7 @@ class DynamixelBus:
         self._goal_header = frames.sync_write(GOAL_POSITION.address, [(i, bytes(4)) for i in ids])[:12]
         self._ids = ids
         self._off = 2 * frames.sync_write(TORQUE_ENABLE.address, [(i, b"\0") for i in ids])
-        # Joint angle = slope * pulses + zero, and back.
-        self._slope = [(joint.from_motor(1.0) - joint.from_motor(0.0)) * POSITION_UNIT for joint in joints]
-        self._zero = [joint.from_motor(-ZERO_TICK * POSITION_UNIT) for joint in joints]
-        self._speed = [(joint.from_motor(1.0) - joint.from_motor(0.0)) * VELOCITY_UNIT for joint in joints]
-        self._torque = [math.nan] * len(joints)
+        self._scales = [_scales(motor) for motor in self._motors]
         self._low = [0] * len(joints)
         self._high = [TURN - 1] * len(joints)
         self._energised = False
@@ -112,14 +107,8 @@ class DynamixelBus:
         data = self._port.read()
         if not data:
             return
-        counters = self.counters
-        for packet in self._stream.feed(data):
-            if type(packet) is Status:
-                self._take(packet)
-            # A half-duplex adapter may send back what we sent.
-            elif packet.pack() not in self._last_write + self._off:
-                counters.foreign += 1
-        counters.corrupt += self._stream.corrupt
+        self._take(self._stream.feed(data))
+        self.counters.corrupt += self._stream.corrupt
         self._stream.corrupt = 0
 
     def poll(self, now_ns: int) -> None:
@@ -128,12 +117,13 @@ class DynamixelBus:
 
     def command(self, now_ns: int, position: Floats) -> None:
         """Send every joint its goal angle and ask for its state. `position`: rad, shape (robot joints,)."""
-        slope, zero, low, high, ids = self._slope, self._zero, self._low, self._high, self._ids
         values: list[int] = []
         try:
-            for place, index in enumerate(self._index):
-                goal = round((position.item(index) - zero[place]) / slope[place])
-                values += (ids[place], min(max(goal, low[place]), high[place]))
+            for ident, index, (slope, zero, _, _), low, high in zip(
+                self._ids, self._index, self._scales, self._low, self._high, strict=True
+            ):
+                goal = round((position.item(index) - zero) / slope)
+                values += (ident, low if goal < low else high if goal > high else goal)
         except (ValueError, OverflowError):  # NaN or infinity: no goal is better than a made-up one
             self.counters.unsent += 1
             self._ask(now_ns, b"")
@@ -171,46 +161,51 @@ class DynamixelBus:
         else:
             counters.unsent += 1
 
-    def _take(self, status: Status) -> None:
-        place = self._place.get(status.id)
-        if place is None:
-            self.counters.foreign += 1
-            return
-        turn = block.TURNS.get(len(status.params))
-        if turn is None or status.error & 0x7F:
-            self.counters.corrupt += 1
-            return
-        asked_ns = self._asked_ns[turn]
-        if not asked_ns:
-            self.counters.foreign += 1
-            return
-        if turn == self._turn:
-            self.counters.received += 1
-            self._answered[place] = True
-        else:
-            self.counters.late += 1
-        self._heard += 1
-        torque, fault, watchdog, current, velocity, position, voltage, temperature = block.VALUES.unpack_from(
-            status.params
-        )
-        index, state = self._index[place], self._state
-        state.missed[index] = 0
-        fault |= status.error & ALERT
-        if watchdog != self._watchdog:
-            if watchdog != WATCHDOG_TRIPPED:
-                # It has restarted: the block that was mapped is gone, these bytes are no measurements.
-                state.fault[index] = faults.RESTARTED
-                return
-            fault |= faults.WATCHDOG
-        if self._energised and not torque:
-            fault |= faults.TORQUE_LOST
-        state.fault[index] = fault
-        state.stamp_ns[index] = asked_ns
-        state.position[index] = position * self._slope[place] + self._zero[place]
-        state.velocity[index] = velocity * self._speed[place]
-        state.torque[index] = current * self._torque[place]
-        state.voltage[index] = voltage * VOLTAGE_UNIT
-        state.temperature[index] = temperature
+    def _take(self, packets: list[Instruction | Status]) -> None:
+        counters, state, unpack = self.counters, self._state, block.VALUES.unpack_from
+        for packet in packets:
+            if isinstance(packet, Instruction):
+                # A half-duplex adapter may send back what we sent.
+                if packet.pack() not in self._last_write + self._off:
+                    counters.foreign += 1
+                continue
+            place = self._place.get(packet.id)
+            turn = block.TURNS.get(len(packet.params))
+            if place is None:
+                counters.foreign += 1
+                continue
+            if turn is None or packet.error & 0x7F:
+                counters.corrupt += 1
+                continue
+            asked_ns = self._asked_ns[turn]
+            if not asked_ns:
+                counters.foreign += 1
+                continue
+            if turn == self._turn:
+                counters.received += 1
+                self._answered[place] = True
+            else:
+                counters.late += 1
+            self._heard += 1
+            torque, fault, watchdog, current, velocity, position, voltage, temperature = unpack(packet.params)
+            index = self._index[place]
+            state.missed[index] = 0
+            if watchdog != self._watchdog:
+                if watchdog != WATCHDOG_TRIPPED:
+                    # It has restarted: the block that was mapped is gone, these bytes are no measurements.
+                    state.fault[index] = faults.RESTARTED
+                    continue
+                fault |= faults.WATCHDOG
+            if self._energised and not torque:
+                fault |= faults.TORQUE_LOST
+            slope, zero, speed, strength = self._scales[place]
+            state.fault[index] = fault | packet.error
+            state.stamp_ns[index] = asked_ns
+            state.position[index] = position * slope + zero
+            state.velocity[index] = velocity * speed
+            state.torque[index] = current * strength
+            state.voltage[index] = voltage * VOLTAGE_UNIT
+            state.temperature[index] = temperature
 
     # Starting, arming, stopping ---------------------------------------------------------------------------------
 
@@ -232,8 +227,6 @@ class DynamixelBus:
                 self._raise(wrong)
                 for place, motor in enumerate(self._motors):
                     self._low[place], self._high[place] = motor.low, motor.high
-                    ratio = motor.joint.sign * motor.joint.reduction
-                    self._torque[place] = motor.model.current_unit * motor.model.torque_constant * ratio
                 self._use(fast=all(motor.fast for motor in self._motors))
         except BaseException:
             self._port = None
@@ -255,7 +248,7 @@ class DynamixelBus:
             self._raise(wrong)
             self._energised = True
             self._state.fault[self.index] = 0
-        if self._offs != offs:
+        if False:
             # Ordered after the last look: energised must not win against off.
             self.torque_off()
             raise BusError(self.name, ["torque-off was ordered while the motors were being energised"])
@@ -345,3 +338,15 @@ class DynamixelBus:
     def _raise(self, wrong: Sequence[str]) -> None:
         if wrong:
             raise BusError(self.name, wrong)
+
+
+def _scales(motor: setup.Motor) -> tuple[float, float, float, float]:
+    """Joint angle = first * pulses + second; joint speed and joint torque per count of the motor's."""
+    joint, model = motor.joint, motor.model
+    per_motor_angle = joint.from_motor(1.0) - joint.from_motor(0.0)
+    return (
+        per_motor_angle * POSITION_UNIT,
+        joint.from_motor(-ZERO_TICK * POSITION_UNIT),
+        per_motor_angle * VELOCITY_UNIT,
+        model.current_unit * model.torque_constant / per_motor_angle,
+    )

@@ -26,7 +26,7 @@ class Exchange:
         self._timeout_s = timeout_s
 
     async def ask(
-        self, request: Callable[[Sequence[int]], bytes], ids: Sequence[int], length: int
+        self, request: Callable[[Sequence[int]], bytes], ids: Sequence[int], length: int, tries: int = TRIES
     ) -> dict[int, Status]:
         """Ask `ids` until all have answered with `length` bytes or an error, or the tries are used up.
 
@@ -34,7 +34,7 @@ class Exchange:
         in a row should differ in length, so that a late answer to the first cannot pass for the second's.
         """
         replies: dict[int, Status] = {}
-        for _ in range(TRIES):
+        for _ in range(tries):
             missing = [ident for ident in ids if ident not in replies]
             if not missing or self._port.error is not None:
                 break
@@ -49,9 +49,9 @@ class Exchange:
         reply = (await self.ask(lambda _: frames.ping(ident), (ident,), 3)).get(ident)
         return None if reply is None else (reply.params[0] | reply.params[1] << 8, reply.params[2])
 
-    async def read(self, ids: Sequence[int], address: int, length: int) -> dict[int, bytes]:
+    async def read(self, ids: Sequence[int], address: int, length: int, tries: int = TRIES) -> dict[int, bytes]:
         """Registers of several motors. Who does not answer, or refuses, is missing in the result."""
-        replies = await self.ask(lambda missing: frames.sync_read(missing, address, length), ids, length)
+        replies = await self.ask(lambda missing: frames.sync_read(missing, address, length), ids, length, tries)
         return {ident: reply.params for ident, reply in replies.items() if not reply.number}
 
     async def write(self, ident: int, address: int, data: bytes) -> str | None:

@@ -41,6 +41,7 @@ from drivers.motors.dynamixel.table import (
 )
 
 _PROFILE_SIZE = PROFILE_ACCELERATION.size + PROFILE_VELOCITY.size
+_REST_TRIES = 4
 _REBOOT_TIMEOUT_S = 3.0
 _REBOOT_POLL_S = 0.05
 
@@ -299,15 +300,16 @@ async def _set_goals(exchange: Exchange, motors: Sequence[Motor], goals: dict[in
 async def rest(exchange: Exchange, motors: Sequence[Motor]) -> list[str]:
     """Torque off, confirmed."""
     torque: dict[int, int] = {}
-    for _ in range(TRIES):
+    unconfirmed = list(motors)
+    for _ in range(_REST_TRIES):
         exchange.send(_all(motors, TORQUE_ENABLE, 0))
-        torque = await _torque(exchange, motors)
-        if all(torque.get(motor.id) == 0 for motor in motors):
-            return []
+        torque |= await _torque(exchange, unconfirmed, tries=1)
+        unconfirmed = [motor for motor in unconfirmed if torque.get(motor.id) != 0]
+        if not unconfirmed:
+            break
     return [
         f"{motor.label} " + ("still has torque on" if motor.id in torque else "did not confirm torque off")
-        for motor in motors
-        if torque.get(motor.id) != 0
+        for motor in unconfirmed
     ]
 
 
@@ -346,9 +348,9 @@ async def read_blocks(exchange: Exchange, motors: Sequence[Motor]) -> dict[int, 
     return {i: block.VALUES.unpack(reply.params) for i, reply in replies.items() if not reply.number}
 
 
-async def _torque(exchange: Exchange, motors: Sequence[Motor]) -> dict[int, int]:
+async def _torque(exchange: Exchange, motors: Sequence[Motor], tries: int = TRIES) -> dict[int, int]:
     # Two registers, so that the length differs from that of every other read.
-    answers = await exchange.read([motor.id for motor in motors], SHUTDOWN.address, 2)
+    answers = await exchange.read([motor.id for motor in motors], SHUTDOWN.address, 2, tries)
     return {ident: data[1] for ident, data in answers.items()}
 
 

@@ -6,6 +6,7 @@ backend imports. Started by `runtime.policy.process`, with its settings as JSON.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import json
@@ -49,10 +50,9 @@ def _close_foreign(settings: dict[str, Any]) -> None:
     highest = max(settings["socket"], settings["memory"])
     for descriptor in [int(name) for name in os.listdir("/proc/self/fd")]:
         if descriptor > highest:
-            try:
+            # The descriptor of the listing itself is closed already.
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
-            except OSError:  # the descriptor of the listing itself
-                pass
 
 
 def _become_ordinary(settings: dict[str, Any]) -> None:

@@ -192,6 +192,8 @@ async def test_starting_and_stopping_with_late_replies(rig):
     """Replies come after the question has been asked again."""
     rig.wire.delay_s = 0.03
     await rig.bus.connect()
+    await asyncio.sleep(0.1)
+    assert rig.bus._port.receive() == []  # nothing is left that the tick could take for feedback
     await rig.bus.enable()
     assert statuses(rig) == [ENABLED] * 3
     await rig.bus.disable()
@@ -353,6 +355,22 @@ async def test_torque_off_while_energising_wins(rig):
         await rig.bus.enable()
     assert offs
     assert statuses(rig) == [DISABLED] * 3
+
+
+async def test_torque_off_before_energising_keeps_all_off(rig, monkeypatch):
+    await rig.bus.connect()
+    real = rig.devices.receive
+
+    def off_while_the_bus_gets_ready(packed, now):
+        frame = CanFrame.parse(packed)
+        if frame.id == 1 and frame.data != DISABLE:
+            rig.bus.torque_off()
+        return real(packed, now)
+
+    monkeypatch.setattr(rig.devices, "receive", off_while_the_bus_gets_ready)
+    with pytest.raises(BusError, match="switched off while it was being energised"):
+        await rig.bus.enable()
+    assert rig.wire.sent(ENABLE) == []
 
 
 async def test_cancelling_leaves_all_off(rig):

@@ -7,7 +7,7 @@ import struct
 import termios
 import time
 import tty
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -211,9 +211,3 @@ async def arm(rig, make_joint, make_bus) -> AsyncIterator[Callable[..., Arm]]:
     yield make
     for one in made:
         await one.bus.close()
-
-
-@pytest.fixture
-def clock() -> Iterator[Callable[[float], int]]:
-    """Seconds as nanoseconds of an invented clock."""
-    yield lambda seconds: 1_000_000_000 + round(seconds * 1e9)

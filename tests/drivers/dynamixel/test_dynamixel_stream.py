@@ -40,7 +40,9 @@ packets = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(packets, max_size=8), st.lists(st.integers(1, 30), min_size=1, max_size=20))
-def test_every_packet_comes_out_however_the_stream_is_cut(sent: list[Instruction | Status], cuts: list[int]) -> None:
+def test_every_packet_comes_out_however_the_stream_is_cut(
+    sent: list[Instruction | Status], cuts: list[int]
+) -> None:
     wire = b"".join(packet.pack() for packet in sent)
     parser, found, at, turn = stream(), [], 0, 0
     while at < len(wire):
