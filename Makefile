@@ -29,8 +29,8 @@ $(VENV)/dev: $(VENV)/sim
 	@touch $@
 
 demo: $(VENV)/sim
-	$(BIN)/reflexd demo configs/demo.toml
-	$(BIN)/reflexd demo configs/demo.toml --inline
+	$(BIN)/reflexd demo
+	$(BIN)/reflexd demo --inline
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest

@@ -63,6 +63,8 @@ class Bus(Protocol):
     joints: Sequence[Joint]
     index: Ints
     counters: BusCounters
+    warnings: list[str]
+    """What the last `connect`, `enable` or `clear_faults` found odd or had to put right, one sentence each."""
     busy: bool
 
     def __init__(self, options: BusOptions, joints: Sequence[Joint], index: Ints, state: JointState) -> None:

@@ -26,7 +26,8 @@ from runtime.control.ticker import Ticker
 from runtime.control.timeline import Timeline
 from runtime.events import Events, Level
 from runtime.link.peers import Role
-from runtime.link.server import ControlServer, Handler
+from runtime.link.errors import Refused
+from runtime.link.server import ControlServer, Handler, number
 from runtime.notify import Notifier, watchdog_period_s
 from runtime.policy.chunk import Chunk
 from runtime.policy.client import PolicyWorker
@@ -135,6 +136,7 @@ class Daemon:
             events=self.events,
             handlers=self._handlers(),
             group=config.socket.group,
+            everyone=config.socket.everyone,
         )
         self._stop = asyncio.Event()
 
@@ -184,6 +186,7 @@ class Daemon:
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
             self.realtime.close()
+            self.notifier.close()
 
     async def _start_policy(self) -> None:
         if self.policy is None:
@@ -289,8 +292,8 @@ class Daemon:
             "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
             "reset": Handler(plain(robot.reset), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
-            "command": Handler(lambda args: robot.command(args["values"]), Role.OPERATOR),
-            "move": Handler(lambda args: robot.move(args["joints"]), Role.OPERATOR),
+            "command": Handler(lambda args: robot.command(_numbers(args, "values")), Role.OPERATOR),
+            "move": Handler(lambda args: robot.move(_numbers(args, "joints")), Role.OPERATOR),
         }
 
     def _clear_histograms(self) -> None:
@@ -299,3 +302,11 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
+
+
+def _numbers(args: Mapping[str, Any], key: str) -> dict[str, float]:
+    """The argument `key`: a map of finite numbers by name. Raises Refused."""
+    values = args.get(key)
+    if not isinstance(values, dict) or not values:
+        raise Refused("bad_request", f"{key}: found {values!r}, expected a map of names to numbers")
+    return {str(name): number(values, name, 0.0) for name in values}

@@ -76,6 +76,7 @@ class Robot:
         errors = [result for result in results if isinstance(result, Exception)]
         if errors:
             raise ExceptionGroup("the robot is not as its config says", errors)
+        self._tell_warnings()
         self._loop.modes.request("connected")
 
     async def arm(self) -> None:
@@ -92,6 +93,7 @@ class Robot:
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
             try:
                 await self._gather("enable")
+                self._tell_warnings()
                 await self._fresh_reading()
             except BaseException as error:
                 await self._power_off()
@@ -238,6 +240,11 @@ class Robot:
                 raise result
         if problems:
             raise BusError("all" if len(self._buses) > 1 else self._buses[0].name, problems)
+
+    def _tell_warnings(self) -> None:
+        for bus in self._buses:
+            for text in bus.warnings:
+                self._events.emit("bus.warning", f"bus {bus.name}: {text}", level="warning", bus=bus.name)
 
     async def _fresh_reading(self) -> None:
         """Wait until every joint was read after this moment."""

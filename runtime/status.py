@@ -116,8 +116,11 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
     if policy is None or planner is None:
         return {"state": "none"}
     state = "ready" if policy.ready else "restarting" if policy.failures else "starting"
+    if daemon.policy_error:
+        state = "failed"
     return {
         "state": state,
+        "error": daemon.policy_error or None,
         "inline": bool(daemon.config.policy and daemon.config.policy.inline),
         "pid": getattr(policy, "pid", None),
         "latency_ms": round(policy.latency.last_ns / 1e6, 2),

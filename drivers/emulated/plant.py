@@ -1,4 +1,4 @@
-"""The physics behind emulated motors: a MuJoCo model whose actuators obey the drive law that the motors ask for."""
+"""The physics behind emulated motors: a MuJoCo model whose actuators obey the law that the motors ask for."""
 
 from __future__ import annotations
 
@@ -256,9 +256,7 @@ def _actuator_index(model: Any, joint_index: int, joint: str) -> int:
         if model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT and model.actuator_trnid[i, 0] == joint_index
     ]
     if len(found) != 1:
-        raise ValueError(
-            f"joint {joint!r} has {len(found)} actuators in the model, 1 expected; correct the model"
-        )
+        raise ValueError(f"joint {joint!r} has {len(found)} actuators in the model, 1 expected; correct the model")
     return found[0]
 
 
@@ -275,6 +273,4 @@ def _task_class(path: str) -> type[Task]:
     try:
         return cast(type[Task], getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"task {path!r} cannot be loaded ({error}); expected 'package.module:Class'"
-        ) from error
+        raise ValueError(f"task {path!r} cannot be loaded ({error}); expected 'package.module:Class'") from error

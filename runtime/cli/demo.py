@@ -60,6 +60,8 @@ def _settings(args: argparse.Namespace, config: Config) -> list[str]:
         latency = args.latency if args.latency is not None else config.policy.latency
         patience = round(min(2 * latency + 0.6, 2.4), 1)
         pairs += ["policy.inline=true", f"safety.stall={patience}"]
+        # A synchronous loop asks again when its chunk is used up.
+        pairs.append(f"policy.execute={config.policy.horizon}")
         pairs += [f"bus.{plan.options.name}.watchdog={patience}" for plan in config.buses]
     return pairs
 

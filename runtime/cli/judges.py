@@ -34,7 +34,7 @@ class BeltJudge:
     """Cubes from a belt into a bin: nine of ten are a success."""
 
     def __init__(self, emulator: Emulator) -> None:
-        self.timeout_s = 180.0
+        self.timeout_s = 100.0
         self._emulator = emulator
 
     def done(self) -> bool:

@@ -157,6 +157,8 @@ class Socket(Options):
     """Path of the socket."""
     group: str | None = None
     """Group whose members may operate the robot. Left out: only root and the daemon's own user."""
+    everyone: bool = False
+    """Let every user of the machine connect, to look and to stop the robot."""
 
 
 class Emulated(Options):

@@ -19,15 +19,12 @@ FILL_LIMIT = 0.9
 """A cycle of a bus may fill this part of a period; the rest is for what the arithmetic does not know."""
 WATCHDOG_PERIODS = 3
 """Periods of the loop that the motors' own watchdog has to wait."""
-WIDTH_MAX = 1024
-"""Values in one field of a sensor."""
 
 
 def apply(draft: Draft) -> list[str]:
     """Report every mistake across sections, finish the models, and return the warnings."""
     warnings: list[str] = []
     _names(draft)
-    _widths(draft)
     _buses(draft, _joints_on_buses(draft))
     _safety(draft, warnings)
     policy_rules.apply(draft)
@@ -50,21 +47,6 @@ def _names(draft: Draft) -> None:
                     f"found {found(name)}, which {section}[{first[name]}] has already, expected a name of "
                     "its own; rename one of them",
                 )
-
-
-def _widths(draft: Draft) -> None:
-    for number, plan in enumerate(draft.sensors):
-        wrong = (
-            [(name, width) for name, width in plan.options.fields.items() if not 1 <= width <= WIDTH_MAX]
-            if plan
-            else []
-        )
-        for name, width in wrong:
-            draft.sensors[number] = None
-            draft.report(
-                ("sensor", number, "fields", name),
-                f"found {width}, expected 1 ... {WIDTH_MAX}: how many values the field has; correct it",
-            )
 
 
 def _joints_on_buses(draft: Draft) -> set[int]:

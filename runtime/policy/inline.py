@@ -56,6 +56,7 @@ class InlinePolicy:
         except Exception as error:
             raise PolicyError(f"the policy cannot start: {words(error)}") from error
         self.ready = True
+        self._events.emit("policy.ready", f"the policy is ready inside the tick: backend {spec.backend}")
 
     def request(self, t0_ns: int) -> bool:
         """Run a whole inference and deliver its chunk, stamped with the time when it is done."""

@@ -49,7 +49,9 @@ _EXIT_S = 2.0
 class WorkerProcess:
     """A running worker. All methods are for the loop's thread; none of them waits but `close`."""
 
-    def __init__(self, pid: int, channel: socket.socket, errors: int, on_message: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, channel: socket.socket, errors: int, on_message: Callable[[bytes], None]
+    ) -> None:
         self.pid = pid
         self.send = channel.send
         self.lost = False
@@ -61,7 +63,7 @@ class WorkerProcess:
         self._errors = errors
         self._tail = b""
         self._on_message = on_message
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
         self._pause: asyncio.TimerHandle | None = None
         self._impatience: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._pidfd, self._reap)
@@ -160,8 +162,8 @@ class WorkerProcess:
         return bool(data)
 
 
-def _spawn(spec: WorkerSpec, memory: int) -> tuple[int, socket.socket, int]:
-    """Process id, our end of the socket, and the end of the pipe that its stdout and stderr go to."""
+def _spawn(spec: WorkerSpec, memory: int) -> tuple[int, int, socket.socket, int]:
+    """Process id and its descriptor, our end of the socket, and of the pipe for its stdout and stderr."""
     try:
         with ExitStack() as theirs, ExitStack() as ours:
             channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -178,8 +180,14 @@ def _spawn(spec: WorkerSpec, memory: int) -> tuple[int, socket.socket, int]:
             # stdout goes with stderr: a model that prints should not end up in the operator's view.
             descriptors = (nothing, write, write, far_channel.fileno(), memory)
             pid = spawn((spec.python, "-c", _BOOT, str(_HOUSE), settings), descriptors)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
             ours.pop_all()
-            return pid, channel, read
+            return pid, pidfd, channel, read
     except OSError as error:
         hint = "; policy.python must name a Python interpreter" if error.filename else ""
         raise PolicyError(f"the policy worker cannot start: {error}{hint}") from error
@@ -196,7 +204,8 @@ def _settings(spec: WorkerSpec, **descriptors: int) -> str:
         "cpus": spec.cpus,
         "latency_s": spec.latency_s,
     }
-    return json.dumps(settings | descriptors)
+    # Dates are all that TOML knows and JSON does not.
+    return json.dumps(settings | descriptors, default=str)
 
 
 def _exit_words(code: int) -> str:

@@ -71,7 +71,7 @@ FIELDS = [
     ),
     (
         {"sensor.imu.fields.gyro": 0},
-        "sensor[0] imu . fields.gyro: found 0, expected 1 ... 1024: how many values the field has; correct it",
+        "sensor[0] imu . fields.gyro: found 0, expected a number of at least 1 (the sensor's fields in order, each with its number of values); change it",
     ),
     (
         {"realtime.cpus": [0, -1]},

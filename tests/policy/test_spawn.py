@@ -13,7 +13,7 @@ from runtime.policy.spawn import spawn
 REPORT = """
 import os, signal
 print(os.sched_getscheduler(0), os.getsid(0) == os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, []))
-print(os.environ["REFLEXD_TEST"], os.read(3, 10))
+print(os.environ["REFLEXD_TEST"], os.read(0, 10), os.readlink("/proc/self/fd/3"))
 """
 
 
@@ -22,8 +22,8 @@ def run(program: str) -> str:
     gift, giver = os.pipe()
     os.write(giver, b"gift")
     try:
-        # Sources and targets overlap on purpose: the gift is to be 3, whatever 3 is here.
-        pid = spawn((sys.executable, "-c", program), (gift, write, write, gift))
+        # Our 0 becomes its 3, although its 0 is another one by then.
+        pid = spawn((sys.executable, "-c", program), (gift, write, write, 0))
     finally:
         for descriptor in (write, gift, giver):
             os.close(descriptor)
@@ -45,7 +45,8 @@ def test_the_child_is_ordinary_whatever_its_parent_is(monkeypatch):
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-    assert said == f"{int(os.SCHED_OTHER)} True set()\ngrüße b'gift'\n"
+    stdin = os.readlink("/proc/self/fd/0")
+    assert said == f"{int(os.SCHED_OTHER)} True set()\ngrüße b'gift' {stdin}\n"
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/hostname"])

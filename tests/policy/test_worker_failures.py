@@ -238,6 +238,7 @@ async def test_a_worker_that_fails_during_the_close_is_no_failure(rig):
         ({"model": "/no/such.onnx", "backend": "onnx"}, "no model file at '/no/such.onnx'"),
         ({"python": "/no/such/python"}, "No such file or directory: '/no/such/python'; policy.python must name"),
         ({"python": "/bin/false"}, "ended with exit code 1"),
+        ({"cpus": (4095,)}, "policy.cpus: found [4095], expected some of [0"),
     ],
 )
 async def test_a_first_start_that_fails_says_why(rig, overrides, words):

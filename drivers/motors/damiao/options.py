@@ -87,11 +87,6 @@ def _joint(joint: Joint) -> list[str]:
             f"joint {joint.name}: torque_max {joint.torque_max:g} Nm; a {joint.model} with reduction {ratio:g} "
             f"has at most {limits.torque * ratio:g} Nm"
         )
-    if joint.velocity_max > limits.velocity / ratio:
-        found.append(
-            f"joint {joint.name}: velocity_max {joint.velocity_max:g} rad/s; a {joint.model} with reduction "
-            f"{ratio:g} can say at most {limits.velocity / ratio:g} rad/s"
-        )
     ends = sorted((joint.to_motor(joint.position_min), joint.to_motor(joint.position_max)))
     if ends[0] < -limits.position or ends[1] > limits.position:
         found.append(

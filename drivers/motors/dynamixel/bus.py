@@ -53,7 +53,7 @@ class DynamixelBus:
         self.counters = BusCounters()
         self.busy = False
         self.warnings: list[str] = []
-        """What was found and put right while connecting or clearing faults, for a person to know."""
+        """What the last `connect`, `enable` or `clear_faults` found odd or had to put right, one sentence each."""
         self.fast = False
         """Whether states are asked for by Fast Sync Read."""
         self.fallbacks = 0
@@ -236,6 +236,7 @@ class DynamixelBus:
     async def enable(self) -> None:
         """Energise all motors of the bus, holding where they stand, and confirm it. Raises BusError."""
         offs = self._offs
+        self.warnings = []
         # While torque is on, a motor must not wait for a lost answer of another one until its watchdog trips.
         async with self._exchanging(min(TIMEOUT_S, self._options.watchdog / 3)) as exchange:
             try:
@@ -248,7 +249,7 @@ class DynamixelBus:
             self._raise(wrong)
             self._energised = True
             self._state.fault[self.index] = 0
-        if False:
+        if self._offs != offs:
             # Ordered after the last look: energised must not win against off.
             self.torque_off()
             raise BusError(self.name, ["torque-off was ordered while the motors were being energised"])

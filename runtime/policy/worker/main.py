@@ -59,18 +59,22 @@ def _become_ordinary(settings: dict[str, Any]) -> None:
     """Give up what a real-time parent hands down, and make sure to end with it."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     if settings["cpus"]:
-        os.sched_setaffinity(0, settings["cpus"])
-    # Where memory runs out, a worker can be replaced and the daemon cannot.
-    with open("/proc/self/oom_score_adj", "w") as file:
+        try:
+            os.sched_setaffinity(0, settings["cpus"])
+        except OSError as error:
+            usable = sorted(os.sched_getaffinity(0))
+            sys.exit(f"policy.cpus: found {settings['cpus']}, expected some of {usable} ({error})")
+    # Where memory runs out, a worker can be replaced and the daemon cannot. Some containers forbid to say so.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
     # A segmentation fault then says where, on stderr, and so in the daemon's event.
     faulthandler.enable()
     # Ctrl-C in the daemon's terminal is for the daemon.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_NAME, b"reflexd-policy", 0, 0, 0)
+    prctl(_PR_SET_NAME, b"reflexd-policy")
     # The closed socket ends an idle worker; this ends one that is deep in an inference.
-    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != settings["parent"]:
         sys.exit("the daemon ended before its worker had started")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

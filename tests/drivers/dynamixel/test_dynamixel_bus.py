@@ -95,8 +95,11 @@ async def test_goals_that_look_like_a_header_are_stuffed(rig, make_joint, make_b
     assert wires.servo("far").table.read(11, 1)[1] == b"\x04"
     await bus.enable()
     angle = joint.from_motor((-131073 - 2048) * POSITION_UNIT)
+    raw = []
+    wires.hear = lambda data: raw.append(data) or data
     await wires.cycle(bus, TICK_NS, np.array([0.0, angle, 0.0]))
     assert wires.servo("far").table.read(116, 4)[1] == b"\xff\xff\xfd\xff"
+    assert b"\x01\xff\xff\xfd\xfd\xff" in b"".join(raw)
     await bus.close()
 
 
@@ -252,13 +255,15 @@ async def test_an_adapter_that_echoes_does_no_harm(arm) -> None:
 
 async def test_replies_that_nobody_asked_for_are_foreign(arm) -> None:
     one = await arm()
-    await one.tick()
-    strange = [Status(77, 0, bytes(16)).pack(), frames.ping(3)]
+    # From a motor of ours, but nobody has asked it yet.
+    strange = [Status(77, 0, bytes(16)).pack(), frames.ping(3), Status(1, 0, bytes(16)).pack()]
     one.rig._write(b"".join(strange))
     await one.rig.until(lambda: one.rig._waiting(one.bus) == len(b"".join(strange)))
     one.bus.read(one.now_ns)
-    assert one.bus.counters.foreign == 2
-    assert one.bus.counters.received == 3
+    assert one.bus.counters.foreign == 3
+    assert not one.state.fault.any()
+    await one.tick()
+    assert (one.bus.counters.foreign, one.bus.counters.received) == (3, 3)
 
 
 async def test_a_refused_read_is_no_reading(arm) -> None:

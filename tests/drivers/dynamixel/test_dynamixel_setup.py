@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drivers.errors import BusError
-from drivers.motors.dynamixel import faults
+from drivers.motors.dynamixel import faults, setup
 from drivers.motors.dynamixel.frames import BROADCAST, Code, Instruction
 from drivers.motors.dynamixel.table import (
     BUS_WATCHDOG,
@@ -242,8 +242,12 @@ async def test_when_one_motor_does_not_confirm_all_are_switched_off(arm) -> None
     assert one.state.fault[[3, 1]].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("moment", [b"\x83\x74\x00", b"\x83\x40\x00\x01\x00\x01\x01"], ids=["goals", "torque on"])
-async def test_torque_off_wins_against_an_enable_that_is_under_way(arm, moment: bytes) -> None:
+@pytest.mark.parametrize(
+    ("moment", "orders"),
+    [(b"\x83\x74\x00", 0), (b"\x83\x40\x00\x01\x00\x01\x01", 1)],
+    ids=["goals", "torque on"],
+)
+async def test_torque_off_wins_against_an_enable_that_is_under_way(arm, moment: bytes, orders: int) -> None:
     one = await arm()
 
     def press(data: bytes) -> bytes:
@@ -258,6 +262,40 @@ async def test_torque_off_wins_against_an_enable_that_is_under_way(arm, moment: 
     problems = await problems_of(one.bus.enable())
     assert problems == ["torque-off was ordered while the motors were being energised"]
     assert torques(one) == [False] * 3
+    assert len(torque_on_orders(one.rig.heard)) == orders
+
+
+async def test_torque_on_is_not_repeated_after_torque_off_was_ordered(arm) -> None:
+    one = await arm()
+
+    def press_and_lose(data: bytes) -> bytes:
+        if b"\x83\x40\x00\x01\x00\x01\x01" not in data:
+            return data
+        one.rig.hear = bytes
+        one.bus.torque_off()
+        return b""
+
+    one.rig.hear = press_and_lose
+    await problems_of(one.bus.enable())
+    assert torque_on_orders(one.rig.heard) == []
+
+
+async def test_torque_off_wins_in_the_last_moment_of_an_enable(arm, monkeypatch) -> None:
+    one = await arm()
+    energise = setup.energise
+
+    async def then_pressed(*arguments) -> list[str]:
+        wrong = await energise(*arguments)
+        assert torques(one) == [True] * 3
+        one.bus.torque_off()
+        return wrong
+
+    monkeypatch.setattr("drivers.motors.dynamixel.setup.energise", then_pressed)
+    problems = await problems_of(one.bus.enable())
+    assert problems == ["torque-off was ordered while the motors were being energised"]
+    await one.rig.until(lambda: not any(torques(one)))
+    await one.tick()
+    assert not one.state.fault.any()
 
 
 # Resting and stopping
