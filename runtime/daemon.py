@@ -25,8 +25,8 @@ from runtime.control.realtime import Item, Realtime
 from runtime.control.ticker import Ticker
 from runtime.control.timeline import Timeline
 from runtime.events import Events, Level
-from runtime.link.peers import Role
 from runtime.link.errors import Refused
+from runtime.link.peers import Role
 from runtime.link.server import ControlServer, Handler, number
 from runtime.notify import Notifier, watchdog_period_s
 from runtime.policy.chunk import Chunk
@@ -147,8 +147,8 @@ class Daemon:
         if self.recorder is not None:
             self.recorder.start()
         asyncio_loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio_loop.add_signal_handler(number, self._stop.set)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
         try:
             await self.robot.connect()

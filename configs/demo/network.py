@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from configs.demo import expert
 from configs.demo.expert import HORIZON, OBSERVATION
 
 BATCH = 256
-SMOOTH = 15.0  # what a step of 1 rad in a goal's speed costs: servos follow smooth goals better
+SMOOTH = 0.4  # what a step of 1 rad in a goal's speed costs: servos follow smooth goals better
 WIDTH, HEADS, TOKENS, GROUP = 64, 4, 4, 10
 QUERIES = HORIZON // GROUP
 
@@ -99,8 +98,8 @@ class Cloner:
         self._rng = np.random.default_rng(seed)
         self._count = 0
 
-    def fit(self, inputs: np.ndarray, targets: np.ndarray, seconds: float, rates: tuple[float, float]) -> None:
-        """L1 on normalised chunks for some time, the learning rate going from one value to another."""
+    def fit(self, inputs: np.ndarray, targets: np.ndarray, steps: int, rates: tuple[float, float]) -> None:
+        """L1 on normalised chunks, the learning rate going from one value to another."""
         x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
         net = self._net
         if self._count == 0:
@@ -110,10 +109,10 @@ class Cloner:
         # The robot follows a chunk for at most half a second: that half counts most.
         weight = torch.ones(HORIZON, 1)
         weight[30:] = 0.4
-        begin, losses = time.monotonic(), []
-        while (progress := (time.monotonic() - begin) / seconds) < 1.0:
+        losses = []
+        for step in range(steps):
             for group in self._optimiser.param_groups:
-                rate = rates[0] + (rates[1] - rates[0]) * progress
+                rate = rates[0] + (rates[1] - rates[0]) * step / steps
                 group["lr"] = rate * min(1.0, (self._count + 1) / 200)
             pick = torch.from_numpy(self._rng.integers(0, len(x), BATCH))
             change, base = net.raw(x[pick])

@@ -23,8 +23,6 @@ from configs.demo import expert
 from configs.demo.expert import HORIZON, OBSERVATION, REST, Array
 from configs.demo.rollout import Policy, Result, Timing, run
 
-SEED = 20_000  # training draws its belts from here on; evaluation uses seeds below
-
 
 @dataclass(frozen=True)
 class Job:
@@ -155,31 +153,33 @@ def evaluate(path: str | None, runs: int, workers: int) -> None:
         )
 
 
-def train(out: Path, rounds: int, workers: int, budget: float, work_dir: Path) -> None:
-    """Expert data, then `rounds` of cloning and correcting; `budget`: seconds of gradient descent in all."""
+def train(out: Path, rounds: int, runs: int, workers: int, steps: int, seed: int, work_dir: Path) -> None:
+    """Expert data, then `rounds` of cloning and correcting; half of the `steps` of descent come at the end."""
     import torch
 
     from configs.demo.network import Cloner
 
     # The matrices are small: a second thread costs more in waiting than it brings.
     torch.set_num_threads(1)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     work_dir.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    cloner = Cloner(seed=SEED)
+    cloner = Cloner(seed=seed)
     inputs, targets = np.empty((0, OBSERVATION), np.float32), np.empty((0, HORIZON, 7), np.float32)
     path: Path | None = None
     for number in range(rounds):
         last = number == rounds - 1
-        seen = visit(
-            None if path is None else str(path), 24 if path is None else 20, SEED + 1000 * number, workers
-        )
+        seen = visit(None if path is None else str(path), runs, seed + 1000 * number, workers)
         more = np.concatenate((seen, shake(seen, rng), shake(seen, rng)))
         inputs = np.concatenate((inputs, more.astype(np.float32)))
         targets = np.concatenate((targets, label(more)))
         print(f"round {number}: {len(inputs)} states, {time.monotonic() - begin:.0f} s", flush=True)
-        seconds = budget * (0.5 if last else 0.5 / (rounds - 1))
-        cloner.fit(inputs, targets, seconds, (1e-3, 1e-5) if last else (1e-3, 1e-3))
+        cloner.fit(
+            inputs,
+            targets,
+            steps // 2 if last else steps // 2 // (rounds - 1),
+            (1e-3, 1e-5) if last else (1e-3, 1e-3),
+        )
         path = out if last else work_dir / f"round_{number}.onnx"
         cloner.export(path)
     print(f"done in {time.monotonic() - begin:.0f} s: {out}, {out.stat().st_size / 1e6:.1f} MB")
@@ -190,16 +190,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("policy.onnx"))
     parser.add_argument("--evaluate", metavar="ONNX", help="evaluate this file ('expert' for the expert)")
     parser.add_argument("--runs", type=int, default=10, help="runs of ten cubes per scheme")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--visits", type=int, default=16, help="runs that gather states in each round")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=600.0, help="seconds of gradient descent")
+    parser.add_argument("--steps", type=int, default=9000, help="steps of gradient descent")
+    parser.add_argument("--seed", type=int, default=20_000, help="evaluation uses seeds from 0 on")
     parser.add_argument("--work", type=Path, default=Path(".demo/train"))
     arguments = parser.parse_args()
     if arguments.evaluate:
         path = None if arguments.evaluate == "expert" else arguments.evaluate
         evaluate(path, arguments.runs, arguments.workers)
     else:
-        train(arguments.out, arguments.rounds, arguments.workers, arguments.budget, arguments.work)
+        a = arguments
+        train(a.out, a.rounds, a.visits, a.workers, a.steps, a.seed, a.work)
 
 
 if __name__ == "__main__":

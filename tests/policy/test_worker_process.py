@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -51,6 +52,8 @@ def test_the_worker_ends_with_a_daemon_that_is_killed(mood):
         # Readable when the process has ended; as a child of init it may stay a zombie for a while.
         assert select.select([worker], [], [], 20.0)[0], "the worker outlived its daemon"
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(worker, signal.SIGKILL)
         os.close(worker)
 
 

@@ -267,7 +267,7 @@ class DynamixelBus:
         async with self._exchanging() as exchange:
             self._raise(await setup.clear(exchange, self._motors, self._watchdog, self.warnings))
             self._state.fault[self.index] = 0
-            self._use(self.fast)
+            self._use(fast=all(motor.fast for motor in self._motors))
 
     def torque_off(self) -> None:
         """Send torque-off to all motors at once; callable from any thread, never raises."""

@@ -417,6 +417,21 @@ async def test_clear_faults_restarts_the_motor_that_has_one_and_no_other(arm) ->
     assert torque_on_orders(one.rig.heard) == []
 
 
+async def test_clear_faults_tries_fast_sync_read_again(arm) -> None:
+    one = await arm()
+    one.rig.devices.fault("shoulder", "dead")
+    for _ in range(5):
+        await one.tick()
+    assert not one.bus.fast
+    one.rig.devices.fault("shoulder", "clear")
+    one.rig.skip(0.5)
+    await one.bus.clear_faults()
+    assert one.bus.fast
+    await one.tick()
+    assert not one.state.fault.any()
+    assert one.bus.fast
+
+
 async def test_clear_faults_says_when_the_cause_is_still_there(arm) -> None:
     one = await arm()
     one.rig.devices.fault("shoulder", "over_temperature", 3.0)
