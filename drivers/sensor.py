@@ -32,7 +32,8 @@ class Sensor(Protocol):
     fields: dict[str, slice]
     """Where each field lies in `values`."""
     values: Floats
-    """Newest reading, all fields in order, shape (sum of widths,), NaN before the first; SI units."""
+    """Newest reading, all fields in order, shape (sum of widths,), NaN before the first; SI units. Always the same
+    array, filled in place."""
     stamp_ns: int
     """CLOCK_MONOTONIC time of the newest reading, ns; 0 before the first."""
 

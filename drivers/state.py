@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,24 +16,25 @@ class JointState:
 
     A joint that was never read has NaN in its measurements and stamp 0. A lost reply changes nothing but
     `missed`: the reading grows older, it is never made up.
+
+    Each of shape (joints,): `position` rad, `velocity` rad/s, `torque` Nm (reported or estimated, NaN where the
+    motor cannot), `temperature` °C (the hottest that the motor reports), `voltage` V (NaN where it is not
+    reported); `stamp_ns` CLOCK_MONOTONIC time after which the reading was taken, so that its age is never
+    understated; `missed` requests in a row without an answer; `fault` the motor's own error code, 0 = none,
+    which `Bus.explain` puts in words.
     """
 
-    __slots__ = ("fault", "missed", "position", "stamp_ns", "temperature", "torque", "velocity", "voltage")
+    MEASURED: ClassVar = ("position", "velocity", "torque", "temperature", "voltage")
+    """Rows of `measured`."""
+    COUNTED: ClassVar = ("stamp_ns", "missed", "fault")
+    """Rows of `counted`."""
+
+    __slots__ = ("counted", "measured", *MEASURED, *COUNTED)
 
     def __init__(self, count: int) -> None:
-        self.position: Floats = np.full(count, np.nan)
-        """Joint angle, rad, shape (joints,)."""
-        self.velocity: Floats = np.full(count, np.nan)
-        """Joint speed, rad/s, shape (joints,)."""
-        self.torque: Floats = np.full(count, np.nan)
-        """Joint torque as the motor reports or estimates it, Nm, shape (joints,); NaN where it cannot."""
-        self.temperature: Floats = np.full(count, np.nan)
-        """Hottest temperature that the motor reports, °C, shape (joints,)."""
-        self.voltage: Floats = np.full(count, np.nan)
-        """Supply voltage at the motor, V, shape (joints,); NaN where the motor does not report it."""
-        self.stamp_ns: Ints = np.zeros(count, np.int64)
-        """CLOCK_MONOTONIC time, ns, after which the reading was taken: its age is never understated."""
-        self.missed: Ints = np.zeros(count, np.int64)
-        """Requests in a row that this joint has not answered, shape (joints,)."""
-        self.fault: Ints = np.zeros(count, np.int64)
-        """The motor's own error code, 0 = none; `Bus.explain` puts it in words."""
+        self.measured: Floats = np.full((len(self.MEASURED), count), np.nan)
+        """All measurements as one block, shape (5, joints); the arrays below are its rows."""
+        self.counted: Ints = np.zeros((len(self.COUNTED), count), np.int64)
+        """All whole numbers as one block, shape (3, joints); the arrays below are its rows."""
+        self.position, self.velocity, self.torque, self.temperature, self.voltage = self.measured
+        self.stamp_ns, self.missed, self.fault = self.counted

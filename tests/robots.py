@@ -44,7 +44,8 @@ def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str
     joint = 0
     for number, (kind, joints) in enumerate(buses):
         name = f"b{number}"
-        lines.append(f'[[bus]]\nname = "{name}"\ntype = "{kind}"\nwatchdog = 0.5\n{_PORTS[kind].format(name=name)}')
+        head = f'[[bus]]\nname = "{name}"\ntype = "{kind}"\nwatchdog = 0.5\n'
+        lines.append(head + _PORTS[kind].format(name=name))
         for motor in range(joints):
             lines.append(
                 f'[[joint]]\nname = "j{joint}"\nbus = "{name}"\nid = {motor + 1}\n{_MOTORS[kind]}\n'

@@ -1,18 +1,19 @@
-"""The trace: one fixed-size record per tick in a ring, written by the tick and drained by the recorder.
+"""The trace: one record per tick, handed from the tick to the recorder.
 
-A record is laid out exactly as CDR lays out the ROS 2 message that `definition` describes (every field is 8 bytes
-wide, so there is no padding): recording a tick is copying its bytes.
+A taken record is laid out exactly as CDR lays out the ROS 2 message that `definition` describes (every field is 8
+bytes wide, so there is no padding): writing it to a file is copying its bytes.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.state import Floats
+from drivers.state import Floats, Ints, JointState
 
 _TICK_FIELDS = (
     ("tick", "int64", "number of the tick"),
@@ -29,6 +30,7 @@ _JOINT_FIELDS = (
     ("velocity", "float64", "measured, rad/s"),
     ("torque", "float64", "measured or estimated, Nm"),
     ("temperature", "float64", "degC"),
+    ("voltage", "float64", "V"),
     ("age_s", "float64", "age of the measurement, s"),
     ("plan", "float64", "goal before the envelope, rad"),
     ("command", "float64", "goal sent to the motor, rad"),
@@ -38,10 +40,10 @@ _JOINT_FIELDS = (
 
 
 class TraceRing:
-    """Ring of tick records for one writer and one reader on another thread.
+    """Bounded queue of tick records from the tick to the recorder's thread.
 
-    The writer fills row `slot()` of `tick`, `joint` and `tail` and then calls `publish`; the reader calls `take`.
-    When the reader is more than a ring behind, the oldest records are lost and counted; the writer never waits.
+    The tick only copies bytes (`append`); the reader gives them their shape (`take`). When the reader is too slow,
+    the oldest records are lost and counted; the tick never waits.
     """
 
     def __init__(
@@ -51,49 +53,69 @@ class TraceRing:
         commands: Sequence[str],
         capacity: int,
     ) -> None:
-        joint = np.dtype([(name, "<" + kind[0] + "8") for name, kind, _ in _JOINT_FIELDS])
+        count = len(joints)
         width = sum(sum(fields.values()) for fields in sensors.values()) + len(commands)
+        joint = np.dtype([(name, "<" + kind[0] + "8") for name, kind, _ in _JOINT_FIELDS])
         head: list[Any] = [(name, "<" + kind[0] + "8") for name, kind, _ in _TICK_FIELDS]
-        record = np.dtype([*head, ("joints", joint, (len(joints),)), ("tail", "<f8", (width,))])
+        self._head = np.dtype(head)
+        self._record = np.dtype([*head, ("joints", joint, (count,)), ("tail", "<f8", (width,))])
+        self._body = np.dtype(
+            [
+                ("measured", "<f8", (len(JointState.MEASURED), count)),
+                ("counted", "<i8", (len(JointState.COUNTED), count)),
+                ("plan", "<f8", (count,)),
+                ("command", "<f8", (count,)),
+                ("limits", "<i8", (count,)),
+                ("tail", "<f8", (width,)),
+            ]
+        )
         self.definition = _definition(joints, sensors, commands)
         """The ROS 2 message definition of a record; joints appear as fields with their names."""
-        self.rows: NDArray[np.void] = np.zeros(capacity, record)
-        self.tick: dict[str, NDArray[Any]] = {name: self.rows[name] for name, _, _ in _TICK_FIELDS}
-        """Views of the fields of the tick, each of shape (capacity,)."""
-        self.joint: dict[str, NDArray[Any]] = {name: self.rows["joints"][name] for name, _, _ in _JOINT_FIELDS}
-        """Views of the fields of the joints, each of shape (capacity, joints)."""
-        self.tail: Floats = self.rows["tail"]
-        """View of all sensors' values, then all commands, shape (capacity, values)."""
-        self.head = 0
-        """Records published so far; the next one goes to `rows[head % capacity]`."""
-        self.dropped = 0
+        self._ring: deque[tuple[tuple[Any, ...], bytes]] = deque(maxlen=capacity)
+        self._appended = 0
+        self._taken = 0
+
+    @property
+    def dropped(self) -> int:
         """Records that the reader was too late for."""
-        self._tail = 0
+        return max(self._appended - self._taken - len(self._ring), 0)
 
-    def slot(self) -> int:
-        """The row to fill next."""
-        return self.head % len(self.rows)
+    def append(
+        self,
+        head: tuple[int | float, ...],
+        state: JointState,
+        plan: Floats,
+        command: Floats,
+        limits: Ints,
+        tail: Sequence[Floats],
+    ) -> None:
+        """Record one tick.
 
-    def publish(self) -> None:
-        """The row at `slot()` is filled."""
-        self.head += 1
+        `head`: tick, time, lateness, cost of the tick before (ns), mode, gate, starved, plan ahead (s). `plan`,
+        `command`: rad, shape (joints,). `tail`: values of all sensors, then those of the commands.
+        """
+        arrays: list[Any] = [state.measured, state.counted, plan, command, limits, *tail]
+        self._ring.append((head, b"".join(arrays)))
+        self._appended += 1
 
     def take(self, limit: int) -> NDArray[np.void]:
-        """Copy of the oldest records not taken yet, at most `limit`, shape (n,)."""
-        capacity = len(self.rows)
-        head = self.head
-        # The writer may be filling the row at `head`, so the row a whole ring behind it is not safe to read.
-        oldest = head - capacity + 1
-        if self._tail < oldest:
-            self.dropped += oldest - self._tail
-            self._tail = oldest
-        count = min(head - self._tail, limit)
-        first = self._tail % capacity
-        taken = np.concatenate((self.rows[first : first + count], self.rows[: max(first + count - capacity, 0)]))
-        overtaken = min(max(self.head - capacity + 1 - self._tail, 0), count)
-        self.dropped += overtaken
-        self._tail += count
-        return taken[overtaken:]
+        """The oldest records that were not taken yet, at most `limit`, shape (n,)."""
+        taken = [self._ring.popleft() for _ in range(min(len(self._ring), limit))]
+        self._taken += len(taken)
+        body = np.frombuffer(b"".join(data for _, data in taken), self._body)
+        records = np.zeros(len(taken), self._record)
+        head = np.array([scalars for scalars, _ in taken], self._head)
+        for name in self._head.names or ():
+            records[name] = head[name]
+        joints = records["joints"]
+        for row, name in enumerate(JointState.MEASURED):
+            joints[name] = body["measured"][:, row]
+        stamp_ns, _, joints["fault"] = np.moveaxis(body["counted"], 1, 0)
+        joints["age_s"] = (records["mono_ns"][:, None] - stamp_ns) * 1e-9
+        for name in ("plan", "command", "limits"):
+            joints[name] = body[name]
+        records["tail"] = body["tail"]
+        return records
 
 
 def _definition(joints: Sequence[str], sensors: Mapping[str, Mapping[str, int]], commands: Sequence[str]) -> str:

@@ -13,21 +13,24 @@ from mcap.exceptions import McapError
 from mcap.reader import NonSeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 
+from drivers.state import JointState
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.recording.recorder import Recorder
 from runtime.recording.trace import TraceRing
 
+RNG = np.random.default_rng(0)
+
 
 def write_ticks(trace: TraceRing, first: int, count: int) -> None:
     for number in range(first, first + count):
-        slot = trace.slot()
-        trace.tick["tick"][slot] = number
-        trace.tick["mono_ns"][slot] = time.monotonic_ns()
-        trace.joint["position"][slot] = [number / 10, -number / 10]
-        trace.joint["limits"][slot] = [0, 4]
-        trace.tail[slot] = [1.0, 2.0, 3.0, 0.5]
-        trace.publish()
+        state = JointState(2)
+        state.position[:] = [number / 10, -number / 10]
+        state.torque[:] = RNG.random(2)
+        plan = RNG.random(2)
+        tail = [np.array([1.0, 2.0, 3.0]), np.array([0.5])]
+        head = (number, time.monotonic_ns(), 0, 0, 2, True, False, 0.0)
+        trace.append(head, state, plan, plan, np.array([0, 4]), tail)
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -89,12 +92,9 @@ def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
 ) -> None:
     trace, _, recorder = parts
     recorder.start()
-    rng = np.random.default_rng(0)
-    for start in range(0, 4000, 200):
+    for start in range(0, 8000, 200):
         write_ticks(trace, start, 200)
-        trace.joint["torque"][:] = rng.random(trace.joint["torque"].shape)
-        head = trace.head
-        until(lambda head=head: trace._tail >= head)  # type: ignore[misc]
+        until(lambda: not trace._ring)
     recorder.close()
     assert recorder.path is not None
     cut = tmp_path / "cut.mcap"
