@@ -215,7 +215,6 @@ class Daemon:
             gate=self.gate,
             beat=self.heartbeat,
             stall_s=run.stall_s,
-            period_s=run.period_s,
             priority=safety.priority,
             on_event=self._on_safety_event,
             watchdog=self.notifier.watchdog,

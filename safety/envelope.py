@@ -66,7 +66,18 @@ class Envelope:
         self.counts: dict[Limit, Ints] = dict(zip(Limit, self._counts, strict=True))
         """Ticks since the start in which each limit acted, by joint, shape (joints,)."""
 
+        # A goal this close to the middle leaves room to brake from top speed, whatever comes next.
+        ticks = np.floor(self._top / self._brake)
+        stopping = (ticks + 1) * self._top - self._brake * ticks * (ticks + 1) / 2
+        self._middle = 0.5 * (self._minimum + self._maximum)
+        inside = 0.5 * (self._maximum - self._minimum) - stopping
+        self._easy = np.stack([self._top, self._brake, inside])
+        self._asked = np.empty((3, count))
+        self._asked_move, self._asked_change, self._asked_place = self._asked
+        self._easily = np.empty((3, count), np.bool_)
+
         self._ready = False
+        self._tracking = False  # the last command was its goal, in its last step as well
         self._limited = False  # some bit of `limits` is set
         self._outside = False  # some joint is outside its range
         self._stopping = False  # `_rest` was handed out and may come back as a goal
@@ -126,6 +137,7 @@ class Envelope:
         self._limited = self._stopping = False
         self._narrow()
         self._ready = True
+        self._tracking = not self._outside
 
     def apply(self, goal: Floats, out: Floats) -> None:
         """Write the command that comes closest to `goal` within all limits into `out`.
@@ -135,6 +147,39 @@ class Envelope:
         """
         if not self._ready:
             raise EnvelopeError("the envelope does not know where the joints are; call reset first")
+        if self._tracking and self._passes(goal):
+            np.copyto(out, self._last)
+            return
+        self._limit(goal)
+        np.copyto(out, self._last)
+
+    def _passes(self, goal: Floats) -> bool:
+        """Take the goal as it is, if every joint follows easily; false, and nothing changed, otherwise.
+
+        This is what nearly every tick needs, in a fifth of the array operations. It never lets through what
+        `_limit` would not: there, a joint that met its last goal exactly may step by `brake` more or less than
+        it did. NaN compares false.
+        """
+        last, move = self._last, self._asked_move
+        np.subtract(goal, last, move)
+        np.subtract(move, self._step, self._asked_change)
+        np.subtract(goal, self._middle, self._asked_place)
+        np.abs(self._asked, self._asked)
+        np.less_equal(self._asked, self._easy, self._easily)
+        if np.count_nonzero(self._easily) != self._easily.size:
+            return False
+        np.subtract(goal, last, self._step)
+        np.copyto(last, goal)
+        np.copyto(self._goal, goal)
+        np.minimum(self._step, self._zero, out=self._slowest)
+        np.maximum(self._step, self._zero, out=self._fastest)
+        if self._limited:
+            self.limits.fill(0)
+            self._limited = False
+        return True
+
+    def _limit(self, goal: Floats) -> None:
+        """Move the last command as close to the goal as all limits allow."""
         wanted, move, error, last, step = self._wanted, self._move, self._error, self._last, self._step
         low, high = self._low, self._high
 
@@ -193,11 +238,15 @@ class Envelope:
             self._narrow()
         np.not_equal(last, goal, self._mask)
         if np.count_nonzero(self._mask):
+            self._tracking = False
             self._explain(goal)
-        elif self._limited:
+            return
+        np.add(self._slowest, self._fastest, move)
+        np.not_equal(move, step, self._mask)
+        self._tracking = not (np.count_nonzero(self._mask) or self._outside or self._stopping)
+        if self._limited:
             self.limits.fill(0)
             self._limited = False
-        np.copyto(out, last)
 
     def stopping_point(self, out: Floats) -> None:
         """Write where each joint comes to rest, rad, shape (joints,), when it brakes from now on.
@@ -218,6 +267,7 @@ class Envelope:
         np.maximum(speed, self._lower, out=speed)
         np.minimum(speed, self._upper, out=self._rest)
         self._stopping = True
+        self._tracking = False
         np.copyto(out, self._rest)
 
     @property

@@ -49,7 +49,6 @@ class Supervisor:
         gate: Gate,
         beat: Heartbeat,
         stall_s: float,
-        period_s: float,
         priority: int,
         on_event: OnEvent,
         watchdog: Callable[[], object] | None = None,
@@ -60,7 +59,7 @@ class Supervisor:
         """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
 
         `estop`: active while released, None for a robot without one. `stall_s`: oldest heartbeat allowed.
-        `period_s`: the control loop's. `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
+        `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
         level, fields)` is called on the safety thread and must not block. `watchdog_period_s`: within which
         `watchdog` must be called. `stop_timeout_s`: longest time for a stop that the loop makes.
         """
@@ -71,7 +70,7 @@ class Supervisor:
         self._gate = gate
         self._heartbeat = beat
         self._stall_ns = round(stall_s * 1e9)
-        self._period_ns = round(min(period_s, stall_s / 4) * 1e9)
+        self._period_ns = round(stall_s / 4 * 1e9)
         self._priority = priority
         self._on_event = on_event
         self._watchdog = watchdog

@@ -1,6 +1,6 @@
 """Train the demo's policy: clone the scripted expert, let the clone drive, have the expert correct it (DAgger).
 
-    python -m configs.demo.train --out configs/demo/policy.onnx     (a quarter of an hour on two cores)
+    python -m configs.demo.train --out configs/demo/policy.onnx     (ten minutes on two cores)
     python -m configs.demo.train --evaluate configs/demo/policy.onnx
 
 Needs the extras `sim` and `train`; run from the repository's root. The policy is a small action-chunking

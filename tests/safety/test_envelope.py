@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drivers.joint import Joint
@@ -314,3 +314,48 @@ def test_without_a_position_there_is_no_envelope(make_joint: MakeJoint) -> None:
         envelope.reset(np.zeros(3))
     with pytest.raises(EnvelopeError, match="call reset first"):
         tick(envelope, 0.0, 0.0)
+
+
+@given(
+    start=st.floats(-0.9, 0.9),
+    moves=st.lists(
+        st.one_of(
+            st.floats(-0.003, 0.003),
+            st.floats(-0.2, 0.2),
+            st.sampled_from([0.0, 0.003, 0.0025, -0.003, np.nan, np.inf, 1e300]),
+        ),
+        max_size=60,
+    ),
+    stops=st.sets(st.integers(0, 60)),
+)
+@example(start=0.0, moves=[0.0035, 0.0, 0.003], stops=set())  # it has just met its goal, at another speed
+def test_the_short_way_gives_what_the_long_way_gives_bit_by_bit(
+    start: float, moves: list[float], stops: set[int]
+) -> None:
+    joint = Joint(
+        name="a",
+        bus="b",
+        id=1,
+        model="m",
+        position_min=-1,
+        position_max=1,
+        velocity_max=2,
+        acceleration_max=20,
+    )
+    short, long = Envelope([joint], 0.01), Envelope([joint], 0.01)
+    got, expected, goal = np.empty(1), np.empty(1), np.array([start])
+    for envelope in (short, long):
+        envelope.reset(goal)
+    for number, move in enumerate(moves):
+        if number in stops:
+            short.stopping_point(goal)
+            long.stopping_point(goal)
+        elif not np.isfinite(goal[0]) or abs(goal[0]) > 10:
+            goal = np.array([start])
+        else:
+            goal = goal + move
+        long._tracking = False
+        short.apply(goal, got)
+        long.apply(goal, expected)
+        assert got[0] == expected[0]
+        assert short.limits[0] == long.limits[0]

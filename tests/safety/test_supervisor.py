@@ -77,7 +77,6 @@ def build(line: Any, wired_input: Any, events: Any) -> Iterator[Callable[..., Ro
             gate,
             heartbeat,
             stall_s,
-            options.pop("period_s", 0.005),
             options.pop("priority", 0),
             events,
             watchdog=lambda: fed.append(time.monotonic()),
@@ -338,7 +337,7 @@ def test_a_press_shorter_than_a_check_counts(
 def test_edges_and_requests_wake_it_without_waiting_for_the_next_check(
     build: Callable[..., Robot], wait_until: Any, events: Any
 ) -> None:
-    robot = build(stall_s=240.0, period_s=60.0)
+    robot = build(stall_s=240.0)
     robot.arm()
     robot.estop.wire.send(b"\x00")
     wait_until(lambda: events.named("safety.torque_off"))
