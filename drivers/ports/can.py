@@ -106,8 +106,8 @@ class CanPort(Protocol):
     def send(self, frames: Sequence[bytes]) -> int:
         """Send in order; the number of frames taken. Those behind the first one that is refused are not tried."""
 
-    def receive(self) -> list[bytes]:
-        """Frames that have arrived, oldest first, at most RECEIVE_MAX."""
+    def receive(self, limit: int = RECEIVE_MAX) -> list[bytes]:
+        """Frames that have arrived, oldest first, at most `limit`."""
 
     def shout(self, frames: Sequence[bytes]) -> None:
         """Try to send each frame, whatever becomes of the others; callable from any thread."""
@@ -177,14 +177,14 @@ class SocketPort:
             self.down = error.errno != errno.ENOBUFS
         return sent
 
-    def receive(self) -> list[bytes]:
-        """Frames that have arrived, oldest first."""
+    def receive(self, limit: int = RECEIVE_MAX) -> list[bytes]:
+        """Frames that have arrived, oldest first, at most `limit`."""
         frames: list[bytes] = []
         if self.down:
             return frames
         receive = self._socket.recv
         try:
-            while len(frames) < RECEIVE_MAX:
+            while len(frames) < limit:
                 frame = receive(_READ_SIZE)
                 if not frame:
                     self.down = True  # the peer has closed

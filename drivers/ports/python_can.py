@@ -61,13 +61,13 @@ class PythonCanPort:
                 sent += 1
         return sent
 
-    def receive(self) -> list[bytes]:
-        """Frames that have arrived, oldest first."""
+    def receive(self, limit: int = RECEIVE_MAX) -> list[bytes]:
+        """Frames that have arrived, oldest first, at most `limit`."""
         frames: list[bytes] = []
         if self.down:
             return frames
         try:
-            while len(frames) < RECEIVE_MAX and (message := self._bus.recv(0)) is not None:
+            while len(frames) < limit and (message := self._bus.recv(0)) is not None:
                 frames.append(_pack(message))
         except (can.CanError, OSError):
             self.down = True

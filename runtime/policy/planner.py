@@ -82,7 +82,10 @@ class Planner:
         if not self._running:
             return
         now_ns = self._clock()
-        step = self.timeline.lay(chunk.t0_ns, self._actions.goals(chunk.actions, self._hold), now_ns)
+        # A robot that had no plan has stood still since the observation: it begins with the first action, instead
+        # of leaping to where it would be by now.
+        t0_ns = chunk.t0_ns if self.timeline.ahead_s(now_ns) else now_ns
+        step = self.timeline.lay(t0_ns, self._actions.goals(chunk.actions, self._hold), now_ns)
         if step is None:
             self.useless_chunks += 1
             return

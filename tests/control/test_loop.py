@@ -56,17 +56,31 @@ def test_arming_holds_the_measured_position_and_forgets_old_chunks(world: Any) -
     assert world.sent() == pytest.approx(held), "the old plan is gone"
 
 
-def test_auto_follows_the_chunk_from_the_action_that_is_due(world: Any) -> None:
+def test_from_standstill_the_first_action_executed_is_the_first_of_the_chunk(world: Any) -> None:
+    world.arm()
+    world.loop.start_auto()
+    world.tick(10)
+    arrived_ns = world.clock[0]
+    world.answer(ramp(50, step=0.001))
+    world.tick(20)
+    due = (world.number * P - arrived_ns) / 2e7 * 0.001
+    assert world.sent() == pytest.approx([due, due], abs=1e-9)
+    assert world.planner.starved_ticks == 0, "waiting for the first chunk is not starving"
+
+
+def test_a_chunk_that_comes_late_goes_on_from_the_action_that_is_due(world: Any) -> None:
     world.arm()
     world.loop.start_auto()
     world.tick()
-    assert world.policy.asked == [world.clock[0]]
-    world.tick(9)
     world.answer(ramp(50, step=0.001))
-    world.tick(20)
-    due = (world.clock[0] - world.policy.asked[0]) / 2e7 * 0.001
+    world.tick(12)
+    asked_ns = world.policy.asked[-1]
+    assert len(world.policy.asked) == 2
+    world.tick(15)
+    world.answer(ramp(50, start=0.005, step=0.001))
+    world.tick(10)
+    due = 0.005 + (world.number * P - asked_ns) / 2e7 * 0.001
     assert world.sent() == pytest.approx([due, due], abs=1e-9)
-    assert world.planner.starved_ticks == 0, "waiting for the first chunk is not starving"
 
 
 def test_requests_keep_their_phase_and_one_is_open_at_a_time(world: Any) -> None:

@@ -19,7 +19,7 @@ from drivers.motors.damiao.limits import MODELS
 from drivers.motors.damiao.motor import Motor
 from drivers.motors.damiao.options import DamiaoOptions
 from drivers.motors.damiao.setup import Problems, Setup
-from drivers.ports.can import ERROR_FLAG, CanFrame, CanPort, explain_error_frame, header, open_can
+from drivers.ports.can import ERROR_FLAG, RECEIVE_MAX, CanFrame, CanPort, explain_error_frame, header, open_can
 from drivers.state import Floats, Ints, JointState
 
 TORQUE_LOST = 0x10
@@ -82,10 +82,20 @@ class DamiaoBus:
         port = self._port
         if port is None or (port.down and not port.reopen(now_ns)):
             return
+        # Once every motor has answered the newest request there is no need to ask the kernel for more: whatever
+        # else is there is not an answer, and then the next tick finds less than it expects and reads on.
+        limit = len(self._motors)
+        while frames := port.receive(limit):
+            if self._take(frames) == limit or len(frames) < limit:
+                break
+            limit = RECEIVE_MAX
+
+    def _take(self, frames: Sequence[bytes]) -> int:
+        """Take replies into the state. Returns how many answer the newest request in time."""
         by_key, store, state = self._by_key, self._store, self._state
         stamp, missed, fault = state.stamp_ns, state.missed, state.fault
-        good = 0
-        for frame in port.receive():
+        good = timely = 0
+        for frame in frames:
             try:
                 motor = by_key[frame[:_KEY]]
                 numbers = _UNPACK(frame)
@@ -108,6 +118,7 @@ class DamiaoBus:
                 motor.open = False
                 if motor.silent:
                     good += 1
+                    timely += 1
                 else:
                     self.counters.late += 1
             elif motor.asked_ns:
@@ -120,6 +131,7 @@ class DamiaoBus:
             fault[motor.index] = code
             store(motor, numbers)
         self.counters.received += good
+        return timely
 
     def poll(self, now_ns: int) -> None:
         """Ask every motor for its state without commanding it."""
