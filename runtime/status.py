@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from drivers.bus import Bus, BusCounters
 from runtime import version
 from runtime.control.modes import LATCHED, Mode
 
@@ -50,7 +49,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "seam_step_max_rad": round(planner.seam_step_max, 4) if planner else None,
         "policy": _policy(daemon),
         "limits": {str(limit.name).lower(): int(counts.sum()) for limit, counts in daemon.envelope.counts.items()},
-        "buses": [{"name": bus.name, "busy": bus.busy, **asdict(bus.counters)} for bus in daemon.buses],
+        "buses": [{"name": bus.name, "busy": bus.busy, **_counters(bus)} for bus in daemon.buses],
         "sensors": [
             {"name": s.name, "age_s": round((now_ns - s.stamp_ns) / 1e9, 4) if s.stamp_ns else None}
             for s in daemon.sensors
@@ -69,35 +68,25 @@ def joints(daemon: Daemon) -> list[dict[str, Any]]:
     """One entry per joint, in the robot's order; numbers that were never measured are null."""
     state, loop = daemon.state, daemon.loop
     now_ns = time.monotonic_ns()
-    energised = loop.modes.energised
-    result = []
+    measured = dict(zip(state.MEASURED, state.measured.tolist(), strict=True))
+    stamps, misses, faults = state.counted.tolist()
+    commands = loop.command.tolist()
+    limits = {str(limit.name).lower(): counts.tolist() for limit, counts in daemon.envelope.counts.items()}
+    result: list[dict[str, Any]] = [{}] * len(stamps)
     for bus in daemon.buses:
         for joint, i in zip(bus.joints, bus.index.tolist(), strict=True):
-            fault = int(state.fault[i])
-            result.append(
-                (
-                    i,
-                    {
-                        "name": joint.name,
-                        "bus": bus.name,
-                        "id": joint.id,
-                        "position": _number(state.position[i]),
-                        "velocity": _number(state.velocity[i]),
-                        "torque": _number(state.torque[i]),
-                        "temperature": _number(state.temperature[i]),
-                        "voltage": _number(state.voltage[i]),
-                        "age_s": round((now_ns - int(state.stamp_ns[i])) / 1e9, 4) if state.stamp_ns[i] else None,
-                        "goal": _number(loop.command[i]) if energised else None,
-                        "missed": int(state.missed[i]),
-                        "fault": bus.explain(fault) if fault else None,
-                        "limit": {
-                            str(limit.name).lower(): int(counts[i])
-                            for limit, counts in daemon.envelope.counts.items()
-                        },
-                    },
-                )
-            )
-    return [entry for _, entry in sorted(result, key=lambda pair: pair[0])]
+            result[i] = {
+                "name": joint.name,
+                "bus": bus.name,
+                "id": joint.id,
+                **{name: _number(values[i]) for name, values in measured.items()},
+                "age_s": round((now_ns - stamps[i]) / 1e9, 4) if stamps[i] else None,
+                "goal": _number(commands[i]) if loop.modes.energised else None,
+                "missed": misses[i],
+                "fault": bus.explain(faults[i]) if faults[i] else None,
+                "limit": {name: counts[i] for name, counts in limits.items()},
+            }
+    return result
 
 
 def headline(daemon: Daemon) -> str:
@@ -144,5 +133,9 @@ def _recording(daemon: Daemon) -> dict[str, Any] | None:
     }
 
 
-def _number(value: np.float64) -> float | None:
-    return round(float(value), 5) if np.isfinite(value) else None
+def _counters(bus: Bus) -> dict[str, int]:
+    return {name: getattr(bus.counters, name) for name in BusCounters.__slots__}
+
+
+def _number(value: float) -> float | None:
+    return round(value, 5) if math.isfinite(value) else None

@@ -115,7 +115,7 @@ def _watch(daemon: DaemonProcess, umpire: Judge, view: _View) -> None:
         if status["mode"] in ("ESTOP", "FAULT"):
             view.close()
             raise ProcessError(f"the robot stopped: {status['mode']}: {status['stop']}\n{daemon.log_tail()}")
-        view.show(status, daemon.request("joints"), umpire.line())
+        view.show(status, daemon, umpire)
         time.sleep(_VIEW_S)
     view.close()
 
@@ -130,7 +130,7 @@ class _View:
         self._lines = 0
         self._next_s = 0.0
 
-    def show(self, status: dict[str, Any], joints: list[dict[str, Any]], score: str) -> None:
+    def show(self, status: dict[str, Any], daemon: DaemonProcess, umpire: Judge) -> None:
         """Show the state now."""
         if self._quiet or time.monotonic() < self._next_s:
             return
@@ -139,9 +139,10 @@ class _View:
         lines = [
             f"{self._title}   {status['mode']:<9} {status['rate_measured_hz']:.1f} Hz   "
             f"late p50 {lateness['p50']:.0f} p99 {lateness['p99']:.0f} us   "
-            f"plan ahead {status['plan_ahead_s']:.2f} s   starved {status['starved_ticks']}   {score}"
+            f"plan ahead {status['plan_ahead_s']:.2f} s   starved {status['starved_ticks']}   {umpire.line()}"
         ]
         if self._live:
+            joints = daemon.request("joints")
             lines += [
                 f"  {j['name']:<14}{j['position'] or 0:8.3f} rad  goal {j['goal'] or 0:8.3f}  {_bar(j)}"
                 for j in joints

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _DMA_LATENCY = "/dev/cpu_dma_latency"
+_FIFO = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+"""RESET_ON_FORK: threads and processes that are started from here on are ordinary ones again."""
+HELPERS_BELOW = 10
+"""The recorder's and the log's threads run so far below the control loop."""
 
 
 class RealtimeError(Exception):
@@ -49,6 +53,7 @@ class Realtime:
         any. `switch_interval`: longest time (s) that a thread keeps the interpreter lock from a waiting one.
         """
         self._try("scheduler", lambda: _set_scheduler(priority))
+        self._try("helper threads", lambda: _raise_helpers(max(1, priority - HELPERS_BELOW)))
         if cpus:
             self._try("cpu affinity", lambda: _set_affinity(cpus))
         if lock_memory:
@@ -94,9 +99,19 @@ class Realtime:
 
 
 def _set_scheduler(priority: int) -> str:
-    # RESET_ON_FORK: threads and processes that are started from here on are ordinary ones again.
-    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+    os.sched_setscheduler(0, _FIFO, os.sched_param(priority))
     return f"SCHED_FIFO {priority}"
+
+
+def _raise_helpers(priority: int) -> str:
+    """Let no ordinary process take the CPU from a thread of ours that holds the interpreter lock: the control loop
+    would wait for both (priority inversion; the lock knows no priority inheritance)."""
+    raised = 0
+    for task in os.listdir("/proc/self/task"):
+        if os.sched_getscheduler(int(task)) == os.SCHED_OTHER:
+            os.sched_setscheduler(int(task), _FIFO, os.sched_param(priority))
+            raised += 1
+    return f"{raised} at SCHED_FIFO {priority}"
 
 
 def _set_affinity(cpus: Sequence[int]) -> str:
