@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -137,6 +138,7 @@ class Daemon:
             handlers=self._handlers(),
             group=config.socket.group,
             everyone=config.socket.everyone,
+            defer=self.ticker.after_tick,
         )
         self._stop = asyncio.Event()
 
@@ -203,7 +205,7 @@ class Daemon:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
             # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
-            gc.collect(0 if self.loop.modes.energised else 1)
+            self.ticker.after_tick(partial(gc.collect, 0 if self.loop.modes.energised else 1))
 
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config

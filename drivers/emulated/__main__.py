@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         robot.reactor.watch(signalled, robot.stop)
         _follow_parent(robot)
+        if rest := os.sched_getaffinity(0) - set(spec.avoid_cpus):
+            os.sched_setaffinity(0, rest)
         robot.priority = _real_time(spec.priority)
         gc.collect()
         gc.freeze()

@@ -92,6 +92,8 @@ class RobotSpec(Options):
     """Motor power follows the chip's line `drive_enable`; false for a robot that has no such line."""
     control: Path | None = None
     """Socket of the control channel."""
+    avoid_cpus: tuple[int, ...] = ()
+    """CPUs that the process leaves to somebody else."""
     priority: int | None = Field(default=None, ge=1, le=99)
     """SCHED_FIFO priority of the process; without one it stays an ordinary process."""
 

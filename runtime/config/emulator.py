@@ -27,6 +27,7 @@ def emulator_spec(config: Config) -> dict[str, Any]:
         "gpio": emulated.gpio,
         "drive_enable": config.safety.drive_enable is not None,
         "control": emulated.control,
+        "avoid_cpus": list(config.realtime.cpus),
         "priority": emulated.priority or None,
     }
 

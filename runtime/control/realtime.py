@@ -53,7 +53,7 @@ class Realtime:
         any. `switch_interval`: longest time (s) that a thread keeps the interpreter lock from a waiting one.
         """
         self._try("scheduler", lambda: _set_scheduler(priority))
-        self._try("helper threads", lambda: _raise_helpers(max(1, priority - HELPERS_BELOW)))
+        self._try("helper threads", lambda: _raise_helpers(max(1, priority - HELPERS_BELOW), set(cpus)))
         if cpus:
             self._try("cpu affinity", lambda: _set_affinity(cpus))
         if lock_memory:
@@ -103,13 +103,16 @@ def _set_scheduler(priority: int) -> str:
     return f"SCHED_FIFO {priority}"
 
 
-def _raise_helpers(priority: int) -> str:
+def _raise_helpers(priority: int, reserved: set[int]) -> str:
     """Let no ordinary process take the CPU from a thread of ours that holds the interpreter lock: the control loop
-    would wait for both (priority inversion; the lock knows no priority inheritance)."""
+    would wait for both (priority inversion; the lock knows no priority inheritance). Keep them off its CPUs."""
     raised = 0
+    others = os.sched_getaffinity(0) - reserved
     for task in os.listdir("/proc/self/task"):
         if os.sched_getscheduler(int(task)) == os.SCHED_OTHER:
             os.sched_setscheduler(int(task), _FIFO, os.sched_param(priority))
+            if reserved and others:
+                os.sched_setaffinity(int(task), others)
             raised += 1
     return f"{raised} at SCHED_FIFO {priority}"
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from runtime.control import timerfd
 from runtime.control.histogram import Histogram
 
+DEFER_NS = 20_000_000
+"""Work is deferred to the end of a tick only where ticks are more frequent than this."""
 MIN_GAP = 0.25
 """A tick starts at least this part of a period after the one before: the buses need the time to answer."""
 
@@ -65,6 +67,7 @@ class Ticker:
         self._on_tick = on_tick
         self._on_alarm = on_alarm
         self._timer = self._alarm = -1
+        self._deferred: list[Callable[[], object]] = []
 
     def start(self) -> None:
         """Begin one period from now."""
@@ -79,8 +82,18 @@ class Ticker:
         """Call `on_alarm` at `at_ns` (CLOCK_MONOTONIC); a later call takes the place of one that has not rung."""
         timerfd.set_timer(self._alarm, at_ns)
 
+    def after_tick(self, work: Callable[[], object]) -> None:
+        """Do a short piece of work right after the next tick, when the one after that is furthest away."""
+        if self._timer >= 0 and self.period_ns <= DEFER_NS:
+            self._deferred.append(work)
+        else:
+            asyncio.get_running_loop().call_soon(work)
+
     def stop(self) -> None:
-        """End; nothing is called afterwards."""
+        """End; no tick and no alarm afterwards."""
+        deferred, self._deferred = self._deferred, []
+        for work in deferred:
+            asyncio.get_running_loop().call_soon(work)
         for fd in (self._timer, self._alarm):
             if fd >= 0:
                 asyncio.get_running_loop().remove_reader(fd)
@@ -93,8 +106,13 @@ class Ticker:
             return
         now_ns = time.monotonic_ns()
         tick = self.ticks.passed(passed, now_ns)
-        if tick is not None:
-            self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)
+        if tick is None:
+            return
+        self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for work in deferred:
+                work()
 
     def _ring(self) -> None:
         if timerfd.expirations(self._alarm):

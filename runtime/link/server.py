@@ -101,12 +101,15 @@ class ControlServer:
         everyone: bool = False,
         limits: Limits | None = None,
         peer_of: Callable[[socket.socket], Peer] = credentials,
+        defer: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         """Keep the arguments; nothing is opened before `start`.
 
         `group`: its members operate the robot. `everyone`: every user of the machine may connect, to look and to
-        stop it; without it, only those who may operate can.
+        stop it; without it, only those who may operate can. `defer`: has a piece of work done soon, at a moment
+        that suits the control loop; the event loop's next pass by default.
         """
+        self._defer = defer
         self.path = path
         self.limits = limits or Limits()
         self.counters = LinkCounters()
@@ -250,7 +253,10 @@ class ControlServer:
         self._turns.append(connection)
         if not self._running:
             self._running = True
-            self._loop.call_soon(self._take_turn)
+            self._soon(self._take_turn)
+
+    def _soon(self, work: Callable[[], None]) -> None:
+        (self._defer or self._loop.call_soon)(work)
 
     def _take_turn(self) -> None:
         if not self._turns:
@@ -268,7 +274,7 @@ class ControlServer:
             connection.queued = True
             self._turns.append(connection)
         if self._turns:
-            self._loop.call_soon(self._take_turn)
+            self._soon(self._take_turn)
         else:
             self._running = False
 

@@ -20,7 +20,8 @@ from runtime.policy.chunk import Chunk
 from runtime.recording.trace import TraceRing
 
 _CDR_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
-_DRAIN_S = 0.05
+_DRAIN_S = 0.1
+"""The recorder looks for work at least so often; a batch of ticks makes it look at once."""
 _BATCH = 256
 _LOG_LEVEL = {"info": 2, "warning": 3, "error": 4}
 """Levels of the well-known schema foxglove.Log."""
@@ -84,17 +85,21 @@ class Recorder:
         self._metadata = dict(metadata)
         self._queue: deque[tuple[str, int, Any]] = deque(maxlen=10_000)
         self._wall_minus_mono = time.time_ns() - time.monotonic_ns()
-        self._stop = threading.Event()
+        self._stop = False
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
         """Begin to record."""
         self._events.listen(self._on_event)
+        # Right after a tick the control loop does not need the interpreter lock.
+        self._trace.on_batch = self._nudged.set
         self._thread.start()
 
     def close(self) -> None:
         """Write what is left and close the file; waits at most 5 s for a slow disk."""
-        self._stop.set()
+        self._stop = True
+        self._nudged.set()
         self._thread.join(5.0)
 
     def add_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
@@ -106,7 +111,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop:
                 self._write_segment()
         except OSError as error:
             self.failed = f"{self.path}: {error.strerror or error}"
@@ -125,7 +130,9 @@ class Recorder:
         before = self.bytes
         with self.path.open("xb") as file, _Segment(file, self._trace.definition, self._metadata) as segment:
             while True:
-                stopping = self._stop.wait(_DRAIN_S)
+                self._nudged.wait(_DRAIN_S)
+                self._nudged.clear()
+                stopping = self._stop
                 self._drain(segment)
                 file.flush()
                 self.bytes = before + file.tell()

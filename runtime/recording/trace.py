@@ -6,8 +6,9 @@ bytes wide, so there is no padding): writing it to a file is copying its bytes.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,23 +58,18 @@ class TraceRing:
         width = sum(sum(fields.values()) for fields in sensors.values()) + len(commands)
         joint = np.dtype([(name, "<" + kind[0] + "8") for name, kind, _ in _JOINT_FIELDS])
         head: list[Any] = [(name, "<" + kind[0] + "8") for name, kind, _ in _TICK_FIELDS]
-        self._head = np.dtype(head)
         self._record = np.dtype([*head, ("joints", joint, (count,)), ("tail", "<f8", (width,))])
-        self._body = np.dtype(
-            [
-                ("measured", "<f8", (len(JointState.MEASURED), count)),
-                ("counted", "<i8", (len(JointState.COUNTED), count)),
-                ("plan", "<f8", (count,)),
-                ("command", "<f8", (count,)),
-                ("limits", "<i8", (count,)),
-                ("tail", "<f8", (width,)),
-            ]
-        )
+        self._head = struct.Struct("<" + "".join("q" if kind == "int64" else "d" for _, kind, _ in _TICK_FIELDS))
+        self._order, self._age, self._stamp = _layout(count, width)
+        self._words = len(_TICK_FIELDS) + count * (len(JointState.MEASURED) + len(JointState.COUNTED) + 3) + width
         self.definition = _definition(joints, sensors, commands)
         """The ROS 2 message definition of a record; joints appear as fields with their names."""
-        self._ring: deque[tuple[tuple[Any, ...], bytes]] = deque(maxlen=capacity)
+        self._ring: deque[bytes] = deque(maxlen=capacity)
         self._appended = 0
         self._taken = 0
+        self.batch = max(1, capacity // 200)
+        self.on_batch: Callable[[], None] = lambda: None
+        """Called by the tick, as the last thing that it does, whenever `batch` more records wait."""
 
     @property
     def dropped(self) -> int:
@@ -94,28 +90,39 @@ class TraceRing:
         `head`: tick, time, lateness, cost of the tick before (ns), mode, gate, starved, plan ahead (s). `plan`,
         `command`: rad, shape (joints,). `tail`: values of all sensors, then those of the commands.
         """
-        arrays: list[Any] = [state.measured, state.counted, plan, command, limits, *tail]
-        self._ring.append((head, b"".join(arrays)))
+        parts: list[Any] = [self._head.pack(*head), state.measured, state.counted, plan, command, limits, *tail]
+        self._ring.append(b"".join(parts))
         self._appended += 1
+        if not self._appended % self.batch:
+            self.on_batch()
 
     def take(self, limit: int) -> NDArray[np.void]:
         """The oldest records that were not taken yet, at most `limit`, shape (n,)."""
         taken = [self._ring.popleft() for _ in range(min(len(self._ring), limit))]
         self._taken += len(taken)
-        body = np.frombuffer(b"".join(data for _, data in taken), self._body)
-        records = np.zeros(len(taken), self._record)
-        head = np.array([scalars for scalars, _ in taken], self._head)
-        for name in self._head.names or ():
-            records[name] = head[name]
-        joints = records["joints"]
-        for row, name in enumerate(JointState.MEASURED):
-            joints[name] = body["measured"][:, row]
-        stamp_ns, _, joints["fault"] = np.moveaxis(body["counted"], 1, 0)
-        joints["age_s"] = (records["mono_ns"][:, None] - stamp_ns) * 1e-9
-        for name in ("plan", "command", "limits"):
-            joints[name] = body[name]
-        records["tail"] = body["tail"]
-        return records
+        arrived = np.frombuffer(b"".join(taken), np.int64).reshape(len(taken), self._words)
+        records = arrived.take(self._order, axis=1)
+        records.view(np.float64)[:, self._age] = (arrived[:, 1:2] - arrived[:, self._stamp]) * 1e-9
+        return records.view(self._record)[:, 0]
+
+
+def _layout(joints: int, tail: int) -> tuple[Ints, slice, slice]:
+    """How `append` orders the 8-byte words of a tick and how a record does.
+
+    Returns for each word of a record its place among the appended ones, the record's words that hold the ages,
+    and the appended words that hold the stamps.
+    """
+    first = len(_TICK_FIELDS)
+    blocks = [*JointState.MEASURED, *JointState.COUNTED, "plan", "command", "limits"]
+    start = {name: first + number * joints for number, name in enumerate(blocks)}
+    names = [name if name != "age_s" else "stamp_ns" for name, _, _ in _JOINT_FIELDS]
+    words = [*range(first)]
+    words += [start[name] + joint for joint in range(joints) for name in names]
+    end = first + len(blocks) * joints
+    words += range(end, end + tail)
+    ages = slice(first + names.index("stamp_ns"), first + joints * len(names), len(names))
+    stamps = slice(start["stamp_ns"], start["stamp_ns"] + joints)
+    return np.array(words, np.int64), ages, stamps
 
 
 def _definition(joints: Sequence[str], sensors: Mapping[str, Mapping[str, int]], commands: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ def lateness(folder: Path) -> dict[str, Any]:
         "rate_hz": round(ticks / seconds, 3),
         "missed_deadlines": after["missed_deadlines"] - before["missed_deadlines"],
         "ticks": ticks,
-        "recorded_bytes": after["recording"]["bytes"],
+        "recorded_bytes": (after["recording"] or {}).get("bytes", 0),
         "memory_mb": after["memory_mb"],
         "starved_ticks": after["starved_ticks"],
     }
