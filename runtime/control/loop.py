@@ -23,6 +23,11 @@ from safety.gate import Gate
 REST = 1e-3
 """A commanded speed below this (rad/s) on every joint is standing still."""
 
+# Joined once: flags are slow to join.
+_MOVING = int(LoopState.ENERGISED)
+_HOLDING = int(LoopState.ENERGISED | LoopState.HOLDING)
+_FAULTY = int(LoopState.ENERGISED | LoopState.FAULT)
+
 
 class ControlLoop:
     """The robot's joints under one clock. `tick` is the hot path; the other methods change what it does."""
@@ -151,12 +156,12 @@ class ControlLoop:
             sensor.read(now_ns)
 
     def _loop_state(self) -> int:
+        if not self.modes.energised:
+            return 0
         mode = self.modes.mode
-        if mode == Mode.HOLD:
-            return LoopState.ENERGISED | LoopState.HOLDING
         if mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
-            return LoopState.ENERGISED | LoopState.FAULT
-        return LoopState.ENERGISED if self.modes.energised else 0
+            return _FAULTY
+        return _HOLDING if mode == Mode.HOLD else _MOVING
 
     def _check(self) -> None:
         if not self._gate.is_open:

@@ -48,14 +48,21 @@ class ModeMachine:
     """The mode in force. Every change goes through one of these methods."""
 
     def __init__(self) -> None:
-        self.mode = Mode.OFF
         self.after_stop = Mode.HOLD
         """What follows STOPPING: HOLD (category 2), STANDBY or FAULT (category 1)."""
+        self.energised = False
+        """Motors may have torque in this mode. A plain attribute: the tick asks for it again and again."""
+        self._mode = Mode.OFF
 
     @property
-    def energised(self) -> bool:
-        """Motors may have torque in this mode."""
-        return self.mode in ENERGISED
+    def mode(self) -> Mode:
+        """The mode in force."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self.energised = mode in ENERGISED
 
     def request(self, name: str) -> None:
         """Change the mode as asked (`arm`, `start`, `move`, `reset`, `connected`) or raise ModeError."""
