@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from drivers.bus import Bus
-from drivers.gpio.options import open_input, open_output
+from drivers.gpio.lines import open_input, open_output
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version

@@ -140,13 +140,14 @@ class Robot:
     async def reset(self) -> None:
         """Clear what is latched, once its cause is gone. Never starts motion. Raises Refused."""
         async with self._lock:
-            if self.mode not in LATCHED and not self._supervisor.latched:
+            if self.mode not in LATCHED and not self._supervisor.latched and not self._state.fault.any():
                 raise Refused("mode", f"reset: nothing is latched (mode {self.mode.name})")
             await self._off.wait()
             if reasons := self._supervisor.reset():
                 raise Refused("not_safe", "the cause still stands", reasons)
             try:
                 await self._gather("clear_faults")
+                self._tell_warnings()
             except BusError as error:
                 raise Refused("motors", "the motors' faults could not be cleared", [str(error)]) from None
             self._state.missed[:] = 0

@@ -1,4 +1,4 @@
-"""GPIO lines in a config: which line, and how to open it."""
+"""GPIO lines in a config; `drivers.gpio.lines` opens them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from drivers.joint import Options
-from drivers.line import InputLine, OutputLine
 
 
 class GpioLine(Options):
@@ -38,25 +37,3 @@ class EmulatedLine(Options):
 
 
 LineOptions = Annotated[GpioLine | EmulatedLine, Field(discriminator="type")]
-
-
-def open_input(options: GpioLine | EmulatedLine, consumer: str = "reflexd") -> InputLine:
-    """Open an input with edge events. `consumer`: who holds it, as `gpioinfo` shows. Raises LineError."""
-    if isinstance(options, GpioLine):
-        from drivers.gpio.chip import ChipInput
-
-        return ChipInput(options, consumer)
-    from drivers.gpio.emulated import EmulatedInput
-
-    return EmulatedInput(options)
-
-
-def open_output(options: GpioLine | EmulatedLine, consumer: str = "reflexd") -> OutputLine:
-    """Open an output, inactive at first. `consumer`: who holds it, as `gpioinfo` shows. Raises LineError."""
-    if isinstance(options, GpioLine):
-        from drivers.gpio.chip import ChipOutput
-
-        return ChipOutput(options, consumer)
-    from drivers.gpio.emulated import EmulatedOutput
-
-    return EmulatedOutput(options)

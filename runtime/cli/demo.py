@@ -14,6 +14,7 @@ from typing import Any
 from runtime.cli import report
 from runtime.cli.emulate import NO_SIM
 from runtime.cli.judges import Judge, judge
+from runtime.cli.overrides import parse_overrides
 from runtime.cli.processes import DaemonProcess, Emulator, ProcessError
 from runtime.config.config import Config
 from runtime.config.errors import ConfigError
@@ -67,11 +68,9 @@ def _settings(args: argparse.Namespace, config: Config) -> list[str]:
 
 
 def _run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from runtime.cli.reflexd import overrides
-
-    config = load(args.config, run_dir=folder, overrides=overrides(args.set))
+    config = load(args.config, run_dir=folder, overrides=parse_overrides(args.set))
     settings = _settings(args, config)
-    config = load(args.config, run_dir=folder, overrides=overrides(settings))
+    config = load(args.config, run_dir=folder, overrides=parse_overrides(settings))
     if config.emulated is None or config.policy is None:
         raise ProcessError(f"{config.path}: a demonstration needs the sections [emulated] and [policy]")
     with Emulator(config) as emulator, DaemonProcess(config, settings) as daemon:

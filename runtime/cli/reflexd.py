@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.cli.overrides import parse_overrides
+
 EXIT_CODES = """exit codes: 0 all well; 1 the config or the robot is not as it should be (the reasons are printed);
 2 wrong usage; for `demo` also 1 when the task did not succeed"""
 
@@ -72,28 +74,11 @@ def _load(args: argparse.Namespace) -> Any:
     from runtime.config.load import load
 
     try:
-        config = load(args.config, run_dir=args.run_dir, overrides=overrides(args.set))
+        config = load(args.config, run_dir=args.run_dir, overrides=parse_overrides(args.set))
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
     return config
-
-
-def overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`["policy.latency=0.1"]` as `{"policy.latency": 0.1}`; exits with code 2 on anything else."""
-    import tomllib
-
-    result: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        try:
-            if not equals:
-                raise ValueError("expected KEY=VALUE")
-            result[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except ValueError as error:
-            print(f"--set {pair}: {error}; strings need quotes: --set 'key=\"text\"'", file=sys.stderr)
-            raise SystemExit(2) from None
-    return result
 
 
 def _run(args: argparse.Namespace) -> int:

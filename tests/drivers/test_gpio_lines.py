@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from drivers.emulated.gpio import GpioChip
 from drivers.emulated.reactor import Reactor
 from drivers.errors import LineError
-from drivers.gpio.options import EmulatedLine, GpioLine, LineOptions, open_input, open_output
+from drivers.gpio.lines import open_input, open_output
+from drivers.gpio.options import EmulatedLine, GpioLine, LineOptions
 
 # Options ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from drivers.errors import LineError
-from drivers.gpio.options import EmulatedLine, open_input, open_output
+from drivers.gpio.lines import open_input, open_output
+from drivers.gpio.options import EmulatedLine
 from drivers.sensors.datagram import DatagramOptions, DatagramSensor
 
 pytestmark = pytest.mark.system
@@ -258,7 +259,8 @@ def test_the_motor_moves_its_joint_only_with_power(start: Callable[..., RobotPro
 
 HOLDER = """
 import sys, time
-from drivers.gpio.options import EmulatedLine, open_output
+from drivers.gpio.lines import open_output
+from drivers.gpio.options import EmulatedLine
 line = open_output(EmulatedLine(type="emulated", path=sys.argv[1], line="drive_enable"))
 line.set(True)
 print("holding", flush=True)
