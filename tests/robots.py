@@ -15,7 +15,7 @@ _MOTORS = {
 }
 
 
-def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str = "") -> Path:
+def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str = "", estop: bool = True) -> Path:
     """Write `robot.toml` and `robot.xml` into `folder`; returns the config.
 
     `buses`: driver and number of joints of each; joints are called j0, j1, ... `more`: TOML to add.
@@ -33,11 +33,12 @@ def write(folder: Path, buses: Sequence[tuple[str, int]], rate: float, more: str
         f'<mujoco><compiler angle="radian"/><option timestep="0.004"/><worldbody>{bodies}</worldbody>'
         f"<actuator>{actuators}</actuator></mujoco>"
     )
+    wired = '[safety.estop]\ntype = "emulated"\npath = "{run}/gpio.sock"\nline = "estop"'
     lines = [
         '[robot]\nname = "hinges"',
         # A shared machine can be away for longer than a robot should tolerate.
         f"[control]\nrate = {rate}\nmissed_limit = {round(0.3 * rate)}\n[safety]\nstall = 0.3",
-        '[safety.estop]\ntype = "emulated"\npath = "{run}/gpio.sock"\nline = "estop"',
+        wired if estop else "",
         '[safety.drive_enable]\ntype = "emulated"\npath = "{run}/gpio.sock"\nline = "drive_enable"',
         '[emulated]\nmodel = "robot.xml"',
     ]

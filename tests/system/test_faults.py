@@ -13,6 +13,8 @@ import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
+from runtime.link.errors import Refused
+
 pytestmark = pytest.mark.system
 
 
@@ -56,7 +58,7 @@ def test_estop_takes_the_torque_and_latches(rig: Any) -> None:
     rig.wait(lambda: rig.emulator.ask("state")["power"] is False, what="drive-enable falls")
     rig.wait(lambda: rig.status()["mode"] == "ESTOP", what="mode ESTOP")
     rig.wait(lambda: not any(rig.moving()), what="the robot stands")
-    with pytest.raises(Exception, match="cause"):
+    with pytest.raises(Refused, match="cause"):
         rig.daemon.request("reset")
     rig.emulator.ask("press", pressed=False)
     rig.wait(lambda: rig.status()["estop"] == "released", what="the release is seen")
@@ -100,7 +102,7 @@ def test_motor_that_loses_its_torque_is_a_fault_and_can_be_reset(rig: Any, joint
 def _reset(rig: Any) -> bool:
     try:
         rig.daemon.request("reset")
-    except Exception:
+    except Refused:
         return False
     return bool(rig.status()["mode"] == "STANDBY")
 
@@ -156,3 +158,28 @@ def test_dead_emulator_is_a_pressed_estop(rig: Any) -> None:
     rig.emulator.process.kill()
     rig.wait(lambda: rig.status()["mode"] in ("ESTOP", "FAULT"), what="the robot stops")
     assert rig.status()["estop"] == "pressed"
+
+
+def test_without_an_estop_nothing_is_energised_unless_the_config_says_so(make_rig: Callable[..., Any]) -> None:
+    rig = make_rig(estop=False)
+    with pytest.raises(Refused) as refused:
+        rig.daemon.request("arm")
+    assert any("run_without_estop" in reason for reason in refused.value.reasons)
+    assert rig.emulator.ask("state")["power"] is False
+
+
+def test_a_config_may_say_that_it_runs_without_an_estop(make_rig: Callable[..., Any]) -> None:
+    rig = make_rig("safety.run_without_estop=true", estop=False)
+    rig.daemon.request("arm")
+    assert rig.status()["mode"] == "HOLD"
+
+
+def test_a_motor_with_an_old_fault_is_cleared_by_reset_before_arming(rig: Any) -> None:
+    rig.emulator.ask("fault", joint="j2", kind="over_temperature")
+    rig.wait(lambda: any(j["fault"] for j in rig.daemon.request("joints")), what="the fault is seen")
+    with pytest.raises(Refused) as refused:
+        rig.daemon.request("arm")
+    assert any("j2" in reason for reason in refused.value.reasons)
+    rig.emulator.ask("fault", joint="j2", kind="clear")
+    rig.wait(lambda: _reset(rig), what="the fault is cleared")
+    rig.daemon.request("arm")
