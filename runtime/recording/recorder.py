@@ -165,8 +165,9 @@ class _Segment:
     """One MCAP file with the three topics registered."""
 
     def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
-        # Chunks of about a second: a reader finds everything up to the last whole chunk after a power cut.
-        self._writer = Writer(file, chunk_size=256 * 1024, compression=CompressionType.ZSTD)
+        # Small chunks: closing one takes less time than there is between two ticks, and after a power cut everything
+        # up to the last whole one can be read.
+        self._writer = Writer(file, chunk_size=32 * 1024, compression=CompressionType.ZSTD)
         self._writer.start(profile="", library="reflexd")
         self._channels = {
             "/ticks": self._register("/ticks", "reflexd/Tick", "ros2msg", tick_definition.encode(), "cdr"),
