@@ -141,6 +141,7 @@ class Daemon:
             defer=self.ticker.after_tick,
         )
         self._stop = asyncio.Event()
+        self._defect: Exception | None = None
 
     async def run(self) -> None:
         """Run until told to stop. Raises what keeps the daemon from starting; nothing moves then."""
@@ -149,6 +150,7 @@ class Daemon:
         if self.recorder is not None:
             self.recorder.start()
         asyncio_loop = asyncio.get_running_loop()
+        asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
@@ -189,6 +191,18 @@ class Daemon:
                 await asyncio.to_thread(self.recorder.close)
             self.realtime.close()
             self.notifier.close()
+        if self._defect is not None:
+            raise self._defect
+
+    def _on_defect(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody expected, in a tick or elsewhere: power off at once, then end."""
+        if self._defect is not None:
+            return
+        self._defect = context.get("exception") or RuntimeError(context["message"])
+        text = f"a defect in reflexd: {self._defect!r}: power is cut and the daemon ends"
+        self.supervisor.request_stop(0, text)
+        self.events.emit("daemon.defect", text, level="error")
+        self._stop.set()
 
     async def _start_policy(self) -> None:
         if self.policy is None:

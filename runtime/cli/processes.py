@@ -73,14 +73,16 @@ class Emulator:
 class DaemonProcess:
     """A daemon in a process of its own, and a client of its control socket."""
 
-    def __init__(self, config: Config, set_: Sequence[str] = (), log: Path | None = None) -> None:
-        """Start it and wait until its socket answers. `log` takes its standard error. Raises ProcessError."""
-        self._log = log or config.places.run / "daemon.log"
+    def __init__(
+        self, config: Config, set_: Sequence[str] = (), program: Sequence[str] = ("-m", "runtime.cli.reflexd")
+    ) -> None:
+        """Start it and wait until its socket answers. `program`: what the interpreter runs. Raises ProcessError."""
+        self._log = config.places.run / "daemon.log"
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    *("-m", "runtime.cli.reflexd", "run", str(config.path)),
+                    *(*program, "run", str(config.path)),
                     *("--run-dir", str(config.places.run)),
                     *(word for pair in set_ for word in ("--set", pair)),
                 ],

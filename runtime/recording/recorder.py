@@ -165,7 +165,7 @@ class _Segment:
     """One MCAP file with the three topics registered."""
 
     def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
-        # Small chunks: closing one takes less time than there is between two ticks, and after a power cut everything
+        # Small chunks: closing one takes less time than there is between two ticks; after a power cut everything
         # up to the last whole one can be read.
         self._writer = Writer(file, chunk_size=32 * 1024, compression=CompressionType.ZSTD)
         self._writer.start(profile="", library="reflexd")

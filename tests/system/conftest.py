@@ -82,13 +82,13 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
     monkeypatch.setenv("STATE_DIRECTORY", str(folder / "state"))
     with ExitStack() as stack:
 
-        def make(*settings: str, rate: float = 200.0, estop: bool = True) -> Rig:
+        def make(*settings: str, rate: float = 200.0, estop: bool = True, **options: Any) -> Rig:
             buses = [("dynamixel", 2), ("damiao", 2)]
             path = robots.write(folder, buses, rate, POLICY.format(joints=4), estop)
             shutil.copy(Path(__file__).parent / "policy_for_tests.py", folder)
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))
-            daemon = stack.enter_context(DaemonProcess(config, settings))
+            daemon = stack.enter_context(DaemonProcess(config, settings, **options))
             return Rig(config, emulator, daemon)
 
         yield make

@@ -183,3 +183,13 @@ def test_a_motor_with_an_old_fault_is_cleared_by_reset_before_arming(rig: Any) -
     rig.emulator.ask("fault", joint="j2", kind="clear")
     rig.wait(lambda: _reset(rig), what="the fault is cleared")
     rig.daemon.request("arm")
+
+
+def test_a_defect_in_a_tick_cuts_power_and_ends_the_daemon(make_rig: Callable[..., Any]) -> None:
+    rig = make_rig(program=[str(Path(__file__).parent / "defective_daemon.py")])
+    rig.daemon.request("arm")
+    rig.daemon.request("move", joints={"j0": 0.5})
+    assert rig.daemon.process.wait(20) != 0
+    assert rig.emulator.ask("state")["power"] is False
+    assert "a defect made for the test" in rig.daemon.log_tail()
+    rig.wait(lambda: not any(rig.moving()), what="the robot stands")
