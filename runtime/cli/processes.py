@@ -76,7 +76,7 @@ class DaemonProcess:
     def __init__(
         self, config: Config, set_: Sequence[str] = (), program: Sequence[str] = ("-m", "runtime.cli.reflexd")
     ) -> None:
-        """Start it and wait until its socket answers. `program`: what the interpreter runs. Raises ProcessError."""
+        """Start it and wait until its socket answers. Raises ProcessError. `program`: what Python runs."""
         self._log = config.places.run / "daemon.log"
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
