@@ -42,7 +42,7 @@ from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
 from runtime.recording.trace import TraceRing
 from runtime.robot import Robot
-from runtime.status import headline, joints, status
+from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
 from safety.envelope import Envelope
 from safety.gate import Gate
@@ -142,13 +142,15 @@ class Daemon:
         )
         self._stop = asyncio.Event()
         self._defect: Exception | None = None
+        self.memory_mb = memory_mb()
+        """Resident memory, MB, measured once a second."""
 
     async def run(self) -> None:
         """Run until told to stop. Raises what keeps the daemon from starting; nothing moves then."""
         config = self.config
         self.events.listen(log.log_event)
         if self.recorder is not None:
-            self.recorder.start()
+            self.recorder.start(self.ticker.after_tick)
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -218,6 +220,7 @@ class Daemon:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
+            self.memory_mb = memory_mb()
             # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
             self.ticker.after_tick(partial(gc.collect, 0 if self.loop.modes.energised else 1))
 

@@ -59,7 +59,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "realtime": [
             {"item": item.name, "achieved": item.achieved, "detail": item.detail} for item in daemon.realtime.items
         ],
-        "memory_mb": memory_mb(),
+        "memory_mb": daemon.memory_mb,
         "events": dict(daemon.events.counts),
     }
 

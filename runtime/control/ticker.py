@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 
 from runtime.control import timerfd
@@ -67,7 +68,7 @@ class Ticker:
         self._on_tick = on_tick
         self._on_alarm = on_alarm
         self._timer = self._alarm = -1
-        self._deferred: list[Callable[[], object]] = []
+        self._deferred: deque[Callable[[], object]] = deque()
 
     def start(self) -> None:
         """Begin one period from now."""
@@ -83,7 +84,7 @@ class Ticker:
         timerfd.set_timer(self._alarm, at_ns)
 
     def after_tick(self, work: Callable[[], object]) -> None:
-        """Do a short piece of work right after the next tick, when the one after that is furthest away."""
+        """Do a short piece of work right after a tick, when the next one is furthest away: one piece each tick."""
         if self._timer >= 0 and self.period_ns <= DEFER_NS:
             self._deferred.append(work)
         else:
@@ -91,9 +92,8 @@ class Ticker:
 
     def stop(self) -> None:
         """End; no tick and no alarm afterwards."""
-        deferred, self._deferred = self._deferred, []
-        for work in deferred:
-            asyncio.get_running_loop().call_soon(work)
+        while self._deferred:
+            asyncio.get_running_loop().call_soon(self._deferred.popleft())
         for fd in (self._timer, self._alarm):
             if fd >= 0:
                 asyncio.get_running_loop().remove_reader(fd)
@@ -110,9 +110,7 @@ class Ticker:
             return
         self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)
         if self._deferred:
-            deferred, self._deferred = self._deferred, []
-            for work in deferred:
-                work()
+            self._deferred.popleft()()
 
     def _ring(self) -> None:
         if timerfd.expirations(self._alarm):

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,11 +89,10 @@ class Recorder:
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
-    def start(self) -> None:
-        """Begin to record."""
+    def start(self, defer: Callable[[Callable[[], object]], object]) -> None:
+        """Begin to record. `defer`: has a batch begun right after a tick, when the loop has the time."""
         self._events.listen(self._on_event)
-        # Right after a tick the control loop does not need the interpreter lock.
-        self._trace.on_batch = self._nudged.set
+        self._trace.on_batch = lambda: defer(self._nudged.set)
         self._thread.start()
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class TraceRing:
         self._appended = 0
         self._taken = 0
         self.batch = max(1, capacity // 200)
-        self.on_batch: Callable[[], None] = lambda: None
+        self.on_batch: Callable[[], object] = lambda: None
         """Called by the tick, as the last thing that it does, whenever `batch` more records wait."""
 
     @property

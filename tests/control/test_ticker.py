@@ -42,6 +42,7 @@ def test_deadlines_do_not_drift_over_a_million_ticks() -> None:
 def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
     seen: list[tuple[int, int, int]] = []
     alarms: list[int] = []
+    after: list[tuple[str, int]] = []
 
     async def run() -> Ticker:
         done = asyncio.Event()
@@ -55,6 +56,8 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
         ticker.start()
         alarm_at = ticker.ticks.origin_ns + 500_000
         ticker.set_alarm(alarm_at)
+        for name in "ab":
+            ticker.after_tick(lambda name=name: after.append((name, len(seen))))  # type: ignore[misc]
         await asyncio.wait_for(done.wait(), 10)
         ticker.stop()
         count = len(seen)
@@ -62,6 +65,7 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
         assert len(seen) == count, "no tick after stop"
         assert len(alarms) == 1, "an alarm rings once"
         assert alarms[0] >= alarm_at
+        assert after == [("a", 1), ("b", 2)], "one piece of work after each tick"
         return ticker
 
     ticker = uvloop.run(run())

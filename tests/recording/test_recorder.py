@@ -50,7 +50,7 @@ def parts(tmp_path: Path) -> tuple[TraceRing, Events, Recorder]:
 
 def test_everything_is_readable_with_the_standard_decoders(parts: tuple[TraceRing, Events, Recorder]) -> None:
     trace, events, recorder = parts
-    recorder.start()
+    recorder.start(lambda work: work())
     write_ticks(trace, 0, 300)
     events.emit("robot.armed", "armed", answer=42)
     recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, 0.25)
@@ -82,7 +82,7 @@ def test_everything_is_readable_with_the_standard_decoders(parts: tuple[TraceRin
 def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
     trace = TraceRing(["a"], {}, [], 64)
     recorder = Recorder(trace, Events(), tmp_path, "r", 0.1, {})
-    recorder.start()
+    recorder.start(lambda work: work())
     until(lambda: len(list(tmp_path.glob("r-*.mcap"))) >= 3)
     recorder.close()
 
@@ -91,7 +91,7 @@ def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
     parts: tuple[TraceRing, Events, Recorder], tmp_path: Path
 ) -> None:
     trace, _, recorder = parts
-    recorder.start()
+    recorder.start(lambda work: work())
     for start in range(0, 8000, 200):
         write_ticks(trace, start, 200)
         until(lambda: not trace._ring)
@@ -110,7 +110,7 @@ def test_a_disk_that_fails_stops_the_recording_and_says_so(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     trace, events = TraceRing(["a"], {}, [], 64), Events()
     recorder = Recorder(trace, events, tmp_path / "file", "r", 60.0, {})
-    recorder.start()
+    recorder.start(lambda work: work())
     until(lambda: recorder.failed)
     assert events.counts["recording.failed"] == 1
     assert "control goes on" in events.recent[-1].message
