@@ -13,13 +13,14 @@ from functools import partial
 
 import numpy as np
 
+from runtime.child.backoff import Backoff
+from runtime.child.process import ChildProcess
 from runtime.events import Events
-from runtime.policy.backoff import Backoff
+from runtime.policy.boot import arguments
 from runtime.policy.chunk import Chunk
 from runtime.policy.errors import PolicyError
 from runtime.policy.latency import Latency
 from runtime.policy.policy import Failure
-from runtime.policy.process import WorkerProcess
 from runtime.policy.spec import WorkerSpec
 from runtime.policy.worker import wire
 from runtime.policy.worker.memory import SharedMemory, create
@@ -69,7 +70,7 @@ class PolicyWorker:
         self._executor = ThreadPoolExecutor(1, "policy-spawn")
         self._backoff = Backoff()
         self._loop: asyncio.AbstractEventLoop
-        self._process: WorkerProcess | None = None
+        self._process: ChildProcess | None = None
         self._hello: asyncio.Future[wire.Hello] | None = None
         self._failed: asyncio.Future[float] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -129,9 +130,13 @@ class PolicyWorker:
     async def _launch(self) -> None:
         """One attempt: a worker that is ready, or PolicyError and no process."""
         self._hello = hello = self._loop.create_future()
-        self._process = process = await WorkerProcess.start(
-            self._spec, self._descriptor, self._executor, self._on_message
-        )
+        try:
+            self._process = process = await ChildProcess.start(
+                arguments(self._spec), self._descriptor, self._executor, self._on_message
+            )
+        except OSError as error:
+            hint = "; policy.python must name a Python interpreter" if error.filename else ""
+            raise PolicyError(f"the policy worker cannot start: {error}{hint}") from error
         try:
             await asyncio.wait(
                 {hello, process.exited},
@@ -160,7 +165,7 @@ class PolicyWorker:
             restarts=self.restarts,
         )
 
-    def _why_not_ready(self, process: WorkerProcess) -> str:
+    def _why_not_ready(self, process: ChildProcess) -> str:
         if not process.exited.done():
             return f"it was not ready {self._spec.load_timeout_s:g} s after its start"
         return "; ".join([process.exited.result(), *process.last_words()[-3:]])
@@ -206,7 +211,7 @@ class PolicyWorker:
         )
         return wait_s
 
-    def _on_exit(self, process: WorkerProcess, exited: asyncio.Future[str]) -> None:
+    def _on_exit(self, process: ChildProcess, exited: asyncio.Future[str]) -> None:
         if process is self._process:
             self._fail("crashed", exited.result())
 

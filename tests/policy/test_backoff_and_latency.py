@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.policy.backoff import Backoff
+from runtime.child.backoff import Backoff
 from runtime.policy.latency import Latency
 
 SECOND = 1_000_000_000

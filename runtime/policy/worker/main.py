@@ -1,7 +1,7 @@
 """The worker process: give up the parent's privileges, load one model, serve, leave when the daemon does.
 
 Runs in whatever interpreter the config names: Python 3.9, numpy and the standard library only, plus what the
-backend imports. Started by `runtime.policy.process`, with its settings as JSON.
+backend imports. Started by `runtime.policy.boot`, with its settings as JSON.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runtime.policy.spawn import spawn
+from runtime.child.spawn import spawn
 
 REPORT = """
 import os, signal

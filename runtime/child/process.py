@@ -1,39 +1,24 @@
-"""One life of the worker process: its start, its messages, its last words and its end."""
+"""One life of a child process: its start, its messages, its last words and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
-from runtime.policy.errors import PolicyError
-from runtime.policy.spawn import spawn
-from runtime.policy.spec import WorkerSpec
-from runtime.policy.worker import wire
+from runtime.child.spawn import spawn
 
-_HOUSE = Path(__file__).parent.parent
+SOCKET, MEMORY = 3, 4
+"""Descriptors in the child."""
 
-# Only our own folder is put before the other interpreter, as a package without its `__init__`: with our
-# site-packages on its path it would import numpy and others that were built for this interpreter.
-_BOOT = """\
-import sys
-if sys.version_info < (3, 9):
-    sys.exit("policy.python is Python %d.%d; the policy worker needs 3.9 or newer" % sys.version_info[:2])
-sys.path[:] = [folder for folder in sys.path if folder]
-import types
-runtime = sys.modules["runtime"] = types.ModuleType("runtime")
-runtime.__path__ = [sys.argv[1]]
-from runtime.policy.worker.main import main
-main(sys.argv[2])
-"""
+MESSAGE_MAX = 8192
+"""The longest message that a child sends."""
 
 # A pipe holds 64 KiB: reading that much at most every 20 ms bounds what a chatty model costs the loop.
 _READ_MAX = 65536
@@ -46,8 +31,8 @@ _LINE_LENGTH = 400
 _EXIT_S = 2.0
 
 
-class WorkerProcess:
-    """A running worker. All methods are for the loop's thread; none of them waits but `close`."""
+class ChildProcess:
+    """A running child. All methods are for the loop's thread, but `send`; none of them waits but `close`."""
 
     def __init__(
         self, pid: int, pidfd: int, channel: socket.socket, errors: int, on_message: Callable[[bytes], None]
@@ -55,7 +40,7 @@ class WorkerProcess:
         self.pid = pid
         self.send = channel.send
         self.lost = False
-        """The worker has closed its end of the socket: its exit is to follow."""
+        """The child has closed its end of the socket: its exit is to follow."""
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[str] = self._loop.create_future()
         """How it ended, in words."""
@@ -72,13 +57,13 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, spec: WorkerSpec, memory: int, executor: Executor, on_message: Callable[[bytes], None]
-    ) -> WorkerProcess:
-        """Spawn a worker on the executor's thread, which must live longer than the worker.
+        cls, arguments: Sequence[str], memory: int, executor: Executor, on_message: Callable[[bytes], None]
+    ) -> ChildProcess:
+        """Spawn a program on the executor's thread. It finds our socket as descriptor SOCKET, `memory` as MEMORY.
 
-        Raises PolicyError when there is no process to be had.
+        Raises OSError when there is no process to be had.
         """
-        spawning = asyncio.get_running_loop().run_in_executor(executor, _spawn, spec, memory)
+        spawning = asyncio.get_running_loop().run_in_executor(executor, _spawn, arguments, memory)
         try:
             return cls(*await asyncio.shield(spawning), on_message)
         except asyncio.CancelledError:
@@ -93,7 +78,7 @@ class WorkerProcess:
         if self.lost:
             return
         try:
-            message = self._channel.recv(wire.MESSAGE_MAX)
+            message = self._channel.recv(MESSAGE_MAX)
         except BlockingIOError:
             return
         except OSError:
@@ -162,50 +147,29 @@ class WorkerProcess:
         return bool(data)
 
 
-def _spawn(spec: WorkerSpec, memory: int) -> tuple[int, int, socket.socket, int]:
+def _spawn(arguments: Sequence[str], memory: int) -> tuple[int, int, socket.socket, int]:
     """Process id and its descriptor, our end of the socket, and of the pipe for its stdout and stderr."""
-    try:
-        with ExitStack() as theirs, ExitStack() as ours:
-            channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.enter_context(channel)
-            theirs.enter_context(far_channel)
-            channel.setblocking(False)
-            read, write = os.pipe()
-            ours.callback(os.close, read)
-            theirs.callback(os.close, write)
-            os.set_blocking(read, False)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            theirs.callback(os.close, nothing)
-            settings = _settings(spec, socket=3, memory=4)
-            # stdout goes with stderr: a model that prints should not end up in the operator's view.
-            descriptors = (nothing, write, write, far_channel.fileno(), memory)
-            pid = spawn((spec.python, "-c", _BOOT, str(_HOUSE), settings), descriptors)
-            try:
-                pidfd = os.pidfd_open(pid)
-            except OSError:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise
-            ours.pop_all()
-            return pid, pidfd, channel, read
-    except OSError as error:
-        hint = "; policy.python must name a Python interpreter" if error.filename else ""
-        raise PolicyError(f"the policy worker cannot start: {error}{hint}") from error
-
-
-def _settings(spec: WorkerSpec, **descriptors: int) -> str:
-    settings = {
-        "parent": os.getpid(),
-        "backend": spec.backend,
-        "model": spec.model,
-        "options": dict(spec.options),
-        "paths": spec.paths,
-        "threads": spec.threads,
-        "cpus": spec.cpus,
-        "latency_s": spec.latency_s,
-    }
-    # Dates are all that TOML knows and JSON does not.
-    return json.dumps(settings | descriptors, default=str)
+    with ExitStack() as theirs, ExitStack() as ours:
+        channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.enter_context(channel)
+        theirs.enter_context(far_channel)
+        channel.setblocking(False)
+        read, write = os.pipe()
+        ours.callback(os.close, read)
+        theirs.callback(os.close, write)
+        os.set_blocking(read, False)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        theirs.callback(os.close, nothing)
+        # stdout goes with stderr: a model that prints should not end up in the operator's view.
+        pid = spawn(arguments, (nothing, write, write, far_channel.fileno(), memory))
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        ours.pop_all()
+        return pid, pidfd, channel, read
 
 
 def _exit_words(code: int) -> str:
