@@ -40,7 +40,8 @@ from runtime.policy.policy import Policy
 from runtime.policy.spec import WorkerSpec
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
-from runtime.recording.trace import TraceRing
+from runtime.recording.ring import TraceRing
+from runtime.recording.trace import TraceLayout
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
@@ -80,7 +81,8 @@ class Daemon:
         names = [joint.name for joint in config.joints]
         commands = list(config.policy.command) if config.policy else []
         fields = {plan.options.name: plan.options.fields for plan in config.sensors}
-        self.trace = TraceRing(names, fields, commands, max(64, round(_TRACE_S * config.control.rate)))
+        layout = TraceLayout(names, fields, commands)
+        self.trace = TraceRing(layout, max(64, round(_TRACE_S * config.control.rate)))
         self.recorder: Recorder | None = None
         if config.recording.enabled:
             self.recorder = Recorder(
@@ -90,6 +92,7 @@ class Daemon:
                 config.robot.name,
                 config.recording.segment_minutes * 60,
                 {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
+                self._other_cpus(),
             )
 
         self.planner: Planner | None = None
@@ -149,14 +152,14 @@ class Daemon:
         """Run until told to stop. Raises what keeps the daemon from starting; nothing moves then."""
         config = self.config
         self.events.listen(log.log_event)
-        if self.recorder is not None:
-            self.recorder.start(self.ticker.after_tick)
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
         try:
+            if self.recorder is not None:
+                self.recorder.start()
             await self.robot.connect()
             self.supervisor.start()
             thread = self.supervisor.scheduling
@@ -190,7 +193,7 @@ class Daemon:
             if self.policy is not None:
                 await self.policy.close()
             if self.recorder is not None:
-                await asyncio.to_thread(self.recorder.close)
+                await self.recorder.close()
             self.realtime.close()
             self.notifier.close()
         if self._defect is not None:
@@ -290,7 +293,7 @@ class Daemon:
         self.planner.lay(chunk)
 
     def _other_cpus(self) -> tuple[int, ...]:
-        """The worker inherits the control thread's CPUs unless told otherwise; give it all the others."""
+        """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""
         own = set(self.config.realtime.cpus)
         return tuple(sorted(os.sched_getaffinity(0) - own)) if own else ()
 

@@ -127,8 +127,8 @@ def _recording(daemon: Daemon) -> dict[str, Any] | None:
         return None
     return {
         "path": str(recorder.path) if recorder.path else None,
-        "bytes": recorder.bytes,
-        "dropped": daemon.trace.dropped,
+        "bytes": recorder.file_bytes,
+        "dropped": recorder.dropped,
         "failed": recorder.failed or None,
     }
 

@@ -17,6 +17,9 @@ from runtime.child.spawn import spawn
 SOCKET, MEMORY = 3, 4
 """Descriptors in the child."""
 
+CLEAN_EXIT = "ended with exit code 0"
+"""What `ChildProcess.exited` says of a child that had no complaint."""
+
 MESSAGE_MAX = 8192
 """The longest message that a child sends."""
 

@@ -15,7 +15,7 @@ from runtime.control.histogram import Histogram
 from runtime.control.modes import Mode, ModeMachine
 from runtime.events import Events
 from runtime.policy.planner import Planner
-from runtime.recording.trace import TraceRing
+from runtime.recording.ring import TraceRing
 from safety.beat import Heartbeat, LoopState
 from safety.envelope import Envelope
 from safety.gate import Gate

@@ -14,7 +14,7 @@ _DMA_LATENCY = "/dev/cpu_dma_latency"
 _FIFO = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 """RESET_ON_FORK: threads and processes that are started from here on are ordinary ones again."""
 HELPERS_BELOW = 10
-"""The recorder's and the log's threads run so far below the control loop."""
+"""The log's thread and other helpers run so far below the control loop."""
 
 
 class RealtimeError(Exception):

@@ -1,20 +1,19 @@
-"""The trace: one record per tick, handed from the tick to the recorder.
+"""What a record of a tick holds, and its two layouts: as the tick leaves it, and as a file keeps it.
 
-A taken record is laid out exactly as CDR lays out the ROS 2 message that `definition` describes (every field is 8
-bytes wide, so there is no padding): writing it to a file is copying its bytes.
+In a file it is laid out exactly as CDR lays out the ROS 2 message that `definition` describes (every field is 8
+bytes wide, so there is no padding): writing it is copying its bytes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.state import Floats, Ints, JointState
+from drivers.state import Ints, JointState
 
 _TICK_FIELDS = (
     ("tick", "int64", "number of the tick"),
@@ -40,77 +39,40 @@ _JOINT_FIELDS = (
 )
 
 
-class TraceRing:
-    """Bounded queue of tick records from the tick to the recorder's thread.
-
-    The tick only copies bytes (`append`); the reader gives them their shape (`take`). When the reader is too slow,
-    the oldest records are lost and counted; the tick never waits.
-    """
+class TraceLayout:
+    """Built from the same names on both sides: in the daemon, and in the recorder's process."""
 
     def __init__(
-        self,
-        joints: Sequence[str],
-        sensors: Mapping[str, Mapping[str, int]],
-        commands: Sequence[str],
-        capacity: int,
+        self, joints: Sequence[str], sensors: Mapping[str, Mapping[str, int]], commands: Sequence[str]
     ) -> None:
+        """`sensors`: width of each field of each sensor."""
+        self.names = (list(joints), {name: dict(fields) for name, fields in sensors.items()}, list(commands))
+        """The arguments."""
         count = len(joints)
         width = sum(sum(fields.values()) for fields in sensors.values()) + len(commands)
         joint = np.dtype([(name, "<" + kind[0] + "8") for name, kind, _ in _JOINT_FIELDS])
         head: list[Any] = [(name, "<" + kind[0] + "8") for name, kind, _ in _TICK_FIELDS]
         self._record = np.dtype([*head, ("joints", joint, (count,)), ("tail", "<f8", (width,))])
-        self._head = struct.Struct("<" + "".join("q" if kind == "int64" else "d" for _, kind, _ in _TICK_FIELDS))
+        self.head = struct.Struct("<" + "".join("q" if kind == "int64" else "d" for _, kind, _ in _TICK_FIELDS))
+        """How the tick packs its own fields."""
         self._order, self._age, self._stamp = _layout(count, width)
-        self._words = len(_TICK_FIELDS) + count * (len(JointState.MEASURED) + len(JointState.COUNTED) + 3) + width
+        self.words = len(_TICK_FIELDS) + count * (len(JointState.MEASURED) + len(JointState.COUNTED) + 3) + width
+        """Size of what the tick leaves, in words of 8 bytes."""
         self.definition = _definition(joints, sensors, commands)
         """The ROS 2 message definition of a record; joints appear as fields with their names."""
-        self._ring: deque[bytes] = deque(maxlen=capacity)
-        self._appended = 0
-        self._taken = 0
-        self.batch = max(1, capacity // 200)
-        self.on_batch: Callable[[], object] = lambda: None
-        """Called by the tick, as the last thing that it does, whenever `batch` more records wait."""
 
-    @property
-    def dropped(self) -> int:
-        """Records that the reader was too late for."""
-        return max(self._appended - self._taken - len(self._ring), 0)
-
-    def append(
-        self,
-        head: tuple[int | float, ...],
-        state: JointState,
-        plan: Floats,
-        command: Floats,
-        limits: Ints,
-        tail: Sequence[Floats],
-    ) -> None:
-        """Record one tick.
-
-        `head`: tick, time, lateness, cost of the tick before (ns), mode, gate, starved, plan ahead (s). `plan`,
-        `command`: rad, shape (joints,). `tail`: values of all sensors, then those of the commands.
-        """
-        parts: list[Any] = [self._head.pack(*head), state.measured, state.counted, plan, command, limits, *tail]
-        self._ring.append(b"".join(parts))
-        self._appended += 1
-        if not self._appended % self.batch:
-            self.on_batch()
-
-    def take(self, limit: int) -> NDArray[np.void]:
-        """The oldest records that were not taken yet, at most `limit`, shape (n,)."""
-        taken = [self._ring.popleft() for _ in range(min(len(self._ring), limit))]
-        self._taken += len(taken)
-        arrived = np.frombuffer(b"".join(taken), np.int64).reshape(len(taken), self._words)
-        records = arrived.take(self._order, axis=1)
-        records.view(np.float64)[:, self._age] = (arrived[:, 1:2] - arrived[:, self._stamp]) * 1e-9
+    def records(self, left: Ints) -> NDArray[np.void]:
+        """Records, shape (n,), from what ticks have left, shape (n, words)."""
+        records = left.take(self._order, axis=1)
+        records.view(np.float64)[:, self._age] = (left[:, 1:2] - left[:, self._stamp]) * 1e-9
         return records.view(self._record)[:, 0]
 
 
 def _layout(joints: int, tail: int) -> tuple[Ints, slice, slice]:
-    """How `append` orders the 8-byte words of a tick and how a record does.
+    """How the tick orders its 8-byte words and how a record does.
 
-    Returns for each word of a record its place among the appended ones, the record's words that hold the ages,
-    and the appended words that hold the stamps.
+    Returns for each word of a record its place among the tick's, the record's words that hold the ages,
+    and the tick's words that hold the stamps.
     """
     first = len(_TICK_FIELDS)
     blocks = [*JointState.MEASURED, *JointState.COUNTED, "plan", "command", "limits"]

@@ -21,7 +21,8 @@ try:
 except OSError:
     pass
 late, origin = Histogram(), time.monotonic_ns() + period
-fd = timerfd.open_periodic(origin, period)
+fd = timerfd.open_timer()
+timerfd.set_timer(fd, origin, period)
 os.set_blocking(fd, True)
 k = 0
 while k * period < seconds * 1e9:

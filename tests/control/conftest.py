@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from drivers.bus import BusCounters
 from drivers.joint import Joint
@@ -18,7 +19,8 @@ from runtime.policy.chunk import Chunk
 from runtime.policy.commands import CommandRange, Commands
 from runtime.policy.planner import Planner
 from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
-from runtime.recording.trace import TraceRing
+from runtime.recording.ring import TraceReader, TraceRing
+from runtime.recording.trace import TraceLayout
 from safety.beat import Heartbeat
 from safety.envelope import Envelope
 from safety.gate import Gate
@@ -111,6 +113,13 @@ class World:
                 self.clock[0] = self.alarms.pop()
                 self.loop.observe(self.clock[0])
 
+    def recorded(self) -> NDArray[np.void]:
+        """Everything that the ticks have left for the recorder."""
+        reader = TraceReader(self.trace.layout, self.trace.capacity, self.trace.descriptor)
+        reader.look()
+        reader.look()
+        return reader.take(self.trace.capacity)
+
     def arm(self) -> None:
         self.loop.modes.mode = Mode.STANDBY
         self.tick(3)
@@ -166,7 +175,7 @@ def world() -> World:
         clock=lambda: clock[0],
     )
     bus = FakeBus(joints, state)
-    trace = TraceRing(["a", "b"], {}, ["vx"], 64)
+    trace = TraceRing(TraceLayout(["a", "b"], {}, ["vx"]), 64)
     powered_off: list[Mode] = []
     cut_mode = [Mode.ESTOP]
     loop = ControlLoop(

@@ -225,7 +225,7 @@ def test_a_busy_bus_is_left_alone(world: Any) -> None:
 def test_every_tick_is_in_the_trace(world: Any) -> None:
     world.arm()
     world.tick(2)
-    rows = world.trace.take(100)
+    rows = world.recorded()
     assert rows["tick"].tolist() == [1, 2, 3, 4, 5]
     assert rows["mode"].tolist()[-1] == Mode.HOLD
     assert rows["gate"].tolist() == [0, 0, 0, 1, 1]

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import struct
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +21,14 @@ from drivers.state import JointState
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.recording.recorder import Recorder
-from runtime.recording.trace import TraceRing
+from runtime.recording.ring import TraceRing
+from runtime.recording.trace import TraceLayout
 
 RNG = np.random.default_rng(0)
+
+
+def make_trace(capacity: int = 512) -> TraceRing:
+    return TraceRing(TraceLayout(["a", "B"], {"imu": {"gyro": 3}}, ["vx"]), capacity)
 
 
 def write_ticks(trace: TraceRing, first: int, count: int) -> None:
@@ -33,30 +42,41 @@ def write_ticks(trace: TraceRing, first: int, count: int) -> None:
         trace.append(head, state, plan, plan, np.array([0, 4]), tail)
 
 
-def until(condition: Callable[[], Any]) -> None:
+async def until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        await asyncio.sleep(0.01)
+
+
+def taken(trace: TraceRing) -> int:
+    return trace._header[1]
+
+
+def read_ticks(path: Path) -> list[int]:
+    with path.open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        return [message[3].tick for message in reader.iter_decoded_messages(topics=["/ticks"])]
 
 
 @pytest.fixture
 def parts(tmp_path: Path) -> tuple[TraceRing, Events, Recorder]:
-    trace = TraceRing(["a", "B"], {"imu": {"gyro": 3}}, ["vx"], 512)
-    events = Events()
-    recorder = Recorder(trace, events, tmp_path / "new", "r", 60.0, {"robot": "r", "config": "[robot]"})
-    return trace, events, recorder
+    trace, events = make_trace(), Events()
+    return trace, events, Recorder(trace, events, tmp_path / "new", "r", 60.0, {"robot": "r", "config": "[robot]"})
 
 
-def test_everything_is_readable_with_the_standard_decoders(parts: tuple[TraceRing, Events, Recorder]) -> None:
+async def test_everything_is_readable_with_the_standard_decoders(
+    parts: tuple[TraceRing, Events, Recorder],
+) -> None:
     trace, events, recorder = parts
-    recorder.start(lambda work: work())
+    recorder.start()
     write_ticks(trace, 0, 300)
     events.emit("robot.armed", "armed", answer=42)
     recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, 0.25)
-    recorder.close()
+    await until(lambda: recorder.path is not None)
+    await recorder.close()
     assert recorder.path is not None
-    assert recorder.bytes == recorder.path.stat().st_size or recorder.bytes > 0
+    assert recorder.file_bytes == recorder.path.stat().st_size
     with recorder.path.open("rb") as file:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
         ticks = [m[3] for m in reader.iter_decoded_messages(topics=["/ticks"])]
@@ -79,23 +99,37 @@ def test_everything_is_readable_with_the_standard_decoders(parts: tuple[TraceRin
         assert (meta.name, meta.metadata["robot"]) == ("reflexd", "r")
 
 
-def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
-    trace = TraceRing(["a"], {}, [], 64)
-    recorder = Recorder(trace, Events(), tmp_path, "r", 0.1, {})
-    recorder.start(lambda work: work())
-    until(lambda: len(list(tmp_path.glob("r-*.mcap"))) >= 3)
-    recorder.close()
+async def test_a_chunk_too_long_for_a_message_comes_in_parts(parts: tuple[TraceRing, Events, Recorder]) -> None:
+    _, _, recorder = parts
+    actions = RNG.random((1000, 50))
+    recorder.start()
+    recorder.add_chunk(Chunk(5, actions, 7, 1), 12, 0.0)
+    await until(lambda: recorder.path is not None)
+    await recorder.close()
+    assert recorder.path is not None
+    with recorder.path.open("rb") as file:
+        found = [json.loads(message.data) for _, _, message in make_reader(file).iter_messages(topics=["/chunks"])]
+    assert len(found) > 1
+    assert [part["first"] for part in found[:2]] == [0, len(found[0]["actions"])]
+    assert np.array_equal(np.concatenate([part["actions"] for part in found]), actions)
 
 
-def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
+async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
+    recorder = Recorder(make_trace(), Events(), tmp_path, "r", 0.1, {})
+    recorder.start()
+    await until(lambda: len(list(tmp_path.glob("r-*.mcap"))) >= 3)
+    await recorder.close()
+
+
+async def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
     parts: tuple[TraceRing, Events, Recorder], tmp_path: Path
 ) -> None:
     trace, _, recorder = parts
-    recorder.start(lambda work: work())
+    recorder.start()
     for start in range(0, 8000, 200):
         write_ticks(trace, start, 200)
-        until(lambda: not trace._ring)
-    recorder.close()
+        await until(lambda count=start + 200: taken(trace) == count)  # type: ignore[misc]
+    await recorder.close()
     assert recorder.path is not None
     cut = tmp_path / "cut.mcap"
     data = recorder.path.read_bytes()
@@ -106,12 +140,68 @@ def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
     assert len(ticks) > 500
 
 
-def test_a_disk_that_fails_stops_the_recording_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    trace, events = TraceRing(["a"], {}, [], 64), Events()
-    recorder = Recorder(trace, events, tmp_path / "file", "r", 60.0, {})
-    recorder.start(lambda work: work())
-    until(lambda: recorder.failed)
-    assert events.counts["recording.failed"] == 1
+async def test_a_disk_that_fails_is_told_and_recording_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("in the way")
+    trace, events = make_trace(), Events()
+    recorder = Recorder(trace, events, in_the_way, "r", 60.0, {})
+    recorder.start()
+    await until(lambda: recorder.failed)
     assert "control goes on" in events.recent[-1].message
-    recorder.close()
+    assert str(in_the_way) in events.recent[-1].message
+    write_ticks(trace, 0, 10)
+    in_the_way.unlink()
+    await until(lambda: recorder.path is not None)
+    assert recorder.failed == ""
+    await recorder.close()
+    assert recorder.path is not None
+    assert read_ticks(recorder.path) == list(range(10))
+
+
+async def test_a_recorder_that_is_killed_is_replaced_and_loses_no_tick(
+    parts: tuple[TraceRing, Events, Recorder],
+) -> None:
+    trace, events, recorder = parts
+    recorder.start()
+    await until(lambda: recorder.path is not None)
+    first = recorder.path
+    assert recorder.pid is not None
+    os.kill(recorder.pid, signal.SIGKILL)
+    await until(lambda: events.counts["recording.failed"] == 1)
+    write_ticks(trace, 0, 100)
+    await until(lambda: recorder.path != first)
+    await recorder.close()
+    assert recorder.path is not None
+    assert read_ticks(recorder.path) == list(range(100))
+
+
+DAEMON = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.recording.test_recorder import make_trace, write_ticks
+from runtime.events import Events
+from runtime.recording.recorder import Recorder
+
+async def main():
+    trace = make_trace()
+    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", 60.0, {})
+    recorder.start()
+    while recorder.path is None:
+        await asyncio.sleep(0.01)
+    write_ticks(trace, 0, 300)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_daemon_has_left_is_written_and_the_file_closed(tmp_path: Path) -> None:
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(tmp_path))
+    assert await daemon.wait() == -signal.SIGKILL
+    (path,) = tmp_path.glob("*.mcap")
+
+    def complete() -> bool:
+        return path.read_bytes().endswith(b"\x89MCAP0\r\n") and path.stat().st_size > 1000
+
+    await until(complete)
+    assert read_ticks(path) == list(range(300))

@@ -1,0 +1,118 @@
+"""The recorder's process: writes what the ring holds, and what the daemon says, into MCAP files.
+
+It outlives a daemon that is killed by just as long as it takes to write the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from runtime.child.process import MEMORY, SOCKET
+from runtime.recording.ring import TraceReader
+from runtime.recording.segment import Segment
+from runtime.recording.trace import TraceLayout
+
+MESSAGE_MAX = 192 * 1024
+"""The longest message that the daemon may send; an ordinary socket takes that much."""
+_LOOK_MS = 100
+_BATCH = 256
+_PR_SET_NAME = 15  # linux/prctl.h
+
+
+def main(argument: str) -> None:
+    """Record until the daemon says so or ends. Exits with 1, and says why, when the disk fails."""
+    settings: dict[str, Any] = json.loads(argument)
+    # Ctrl-C in the daemon's terminal is for the daemon.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"reflexd-record")
+    if settings["cpus"]:
+        os.sched_setaffinity(0, settings["cpus"])
+    with socket.socket(fileno=SOCKET) as channel:
+        channel.setblocking(False)
+        recording = Recording(settings, channel)
+        try:
+            recording.run()
+        except OSError as error:
+            sys.exit(f"{recording.path}: {error.strerror or error}")
+
+
+class Recording:
+    """Writes `<directory>/<robot>-<UTC time>.mcap`, a new file every `segment_s`."""
+
+    def __init__(self, settings: Mapping[str, Any], channel: socket.socket) -> None:
+        self.path = Path(settings["directory"])
+        """The file being written."""
+        self._settings = settings
+        self._channel = channel
+        self._layout = TraceLayout(*settings["trace"])
+        self._ring = TraceReader(self._layout, settings["capacity"], MEMORY)
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+        self._ended = False
+
+    def run(self) -> None:
+        """Record until the end. Raises OSError when the disk fails."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        while not self._ended:
+            self._write_segment()
+
+    def _write_segment(self) -> None:
+        started = time.monotonic()
+        self.path = self._name_segment()
+        with self.path.open("xb") as file:
+            with contextlib.suppress(OSError):  # the daemon may have ended
+                self._channel.send(str(self.path).encode())
+            counted = 0
+            with Segment(file, self._layout.definition, self._settings["metadata"]) as segment:
+                while not self._ended and time.monotonic() - started < self._settings["segment_s"]:
+                    self._poll.poll(_LOOK_MS)
+                    self._listen(segment)
+                    self._ring.look()
+                    if self._ended:
+                        self._ring.look()  # nothing comes after what is there now
+                    while len(records := self._ring.take(_BATCH)):
+                        segment.add_ticks(records)
+                    file.flush()
+                    self._ring.done(file.tell() - counted)
+                    counted = file.tell()
+            self._ring.done(file.tell() - counted)
+
+    def _listen(self, segment: Segment) -> None:
+        while not self._ended:
+            try:
+                data = self._channel.recv(MESSAGE_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._ended = True
+                return
+            topic, mono_ns, message, actions = msgpack.unpackb(data)
+            if actions is not None:
+                message["actions"] = np.frombuffer(actions[1]).reshape(-1, actions[0]).tolist()
+            segment.add_message(topic, mono_ns, message)
+
+    def _name_segment(self) -> Path:
+        directory, robot = Path(self._settings["directory"]), self._settings["robot"]
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = directory / f"{robot}-{stamp}.mcap"
+        number = 1
+        while path.exists():
+            number += 1
+            path = directory / f"{robot}-{stamp}-{number}.mcap"
+        return path

@@ -1,0 +1,87 @@
+"""One MCAP file. Ticks are ROS 2 messages in CDR, events and chunks are JSON: Foxglove and `mcap` read both."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from mcap.writer import CompressionType, Writer
+from numpy.typing import NDArray
+
+_CDR_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
+_LOG_SCHEMA = {
+    "type": "object",
+    "title": "foxglove.Log",
+    "properties": {
+        "timestamp": {
+            "type": "object",
+            "title": "time",
+            "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}},
+        },
+        "level": {"type": "integer"},
+        "message": {"type": "string"},
+        "name": {"type": "string"},
+        "file": {"type": "string"},
+        "line": {"type": "integer"},
+        "mono_ns": {"type": "integer"},
+        "fields": {"type": "object"},
+    },
+}
+_CHUNK_SCHEMA = {
+    "type": "object",
+    "title": "reflexd.Chunk",
+    "properties": {
+        "t0_mono_ns": {"type": "integer"},
+        "arrived_mono_ns": {"type": "integer"},
+        "latency_s": {"type": "number"},
+        "seam_step_rad": {"type": "number"},
+        "first": {"type": "integer"},
+        "actions": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+    },
+}
+
+
+class Segment:
+    """One MCAP file with the three topics registered."""
+
+    def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
+        """Write the head of the file. Raises OSError, as everything here does when the disk fails."""
+        # Small chunks: after a power cut everything up to the last whole one can be read.
+        self._writer = Writer(file, chunk_size=32 * 1024, compression=CompressionType.ZSTD)
+        self._writer.start(profile="", library="reflexd")
+        self._ticks = self._register("/ticks", "reflexd/Tick", "ros2msg", tick_definition, "cdr")
+        self._json = {
+            "/events": self._register("/events", "foxglove.Log", "jsonschema", json.dumps(_LOG_SCHEMA), "json"),
+            "/chunks": self._register("/chunks", "reflexd.Chunk", "jsonschema", json.dumps(_CHUNK_SCHEMA), "json"),
+        }
+        self._writer.add_metadata("reflexd", dict(metadata))
+        self._wall_minus_mono = time.time_ns() - time.monotonic_ns()
+
+    def __enter__(self) -> Segment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.finish()  # type: ignore[no-untyped-call]
+
+    def add_ticks(self, records: NDArray[np.void]) -> None:
+        """Write the records of ticks, shape (n,)."""
+        content, size = records.tobytes(), records.itemsize
+        for number, mono_ns in enumerate(records["mono_ns"].tolist()):
+            self._add(self._ticks, mono_ns, _CDR_LITTLE_ENDIAN + content[number * size : (number + 1) * size])
+
+    def add_message(self, topic: str, mono_ns: int, message: Mapping[str, Any]) -> None:
+        """Write an event or a chunk."""
+        self._add(self._json[topic], mono_ns, json.dumps(message).encode())
+
+    def _add(self, channel: int, mono_ns: int, data: bytes) -> None:
+        """The log time is wall time, the publish time monotonic."""
+        self._writer.add_message(
+            channel, log_time=mono_ns + self._wall_minus_mono, publish_time=mono_ns, data=data
+        )
+
+    def _register(self, topic: str, name: str, encoding: str, schema: str, message_encoding: str) -> int:
+        schema_id = self._writer.register_schema(name=name, encoding=encoding, data=schema.encode())
+        return int(self._writer.register_channel(topic, message_encoding=message_encoding, schema_id=schema_id))
