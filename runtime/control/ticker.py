@@ -20,32 +20,56 @@ MIN_GAP = 0.25
 class Ticks:
     """Which tick is due: pure arithmetic over deadlines `origin + k * period`.
 
-    An overrun skips the deadlines that it missed and counts them; two ticks never run back to back.
+    An overrun skips the deadlines that it missed and counts them. Two ticks never run back to back: one whose
+    predecessor began too late waits until `resume_ns`.
     """
 
-    __slots__ = ("_last_start_ns", "_min_gap_ns", "lateness", "missed", "number", "origin_ns", "period_ns")
+    __slots__ = (
+        "_last_start_ns",
+        "_min_gap_ns",
+        "lateness",
+        "missed",
+        "number",
+        "origin_ns",
+        "period_ns",
+        "waits",
+    )
 
     def __init__(self, origin_ns: int, period_ns: int) -> None:
         self.origin_ns = origin_ns
         self.period_ns = period_ns
         self.number = -1
         """The last deadline that has passed."""
+        self.waits = False
+        """Whether the tick of the last deadline has yet to run."""
         self.missed = 0
         """Deadlines for which no tick ran."""
         self.lateness = Histogram()
-        """From the first deadline that a wake-up serves to the wake-up."""
+        """From the first deadline that a tick serves to its start."""
         self._min_gap_ns = round(period_ns * MIN_GAP)
         self._last_start_ns = origin_ns - period_ns
 
+    @property
+    def resume_ns(self) -> int:
+        """When a tick that waits may run."""
+        return self._last_start_ns + self._min_gap_ns
+
     def passed(self, expirations: int, now_ns: int) -> int | None:
-        """Tell that `expirations` deadlines passed. Returns the tick to run now, or None to skip it."""
-        first = self.number + 1
-        self.number += expirations
-        self.lateness.add(now_ns - (self.origin_ns + first * self.period_ns))
-        if now_ns - self._last_start_ns < self._min_gap_ns:
-            self.missed += expirations
+        """Tell that `expirations` deadlines passed. Returns the tick to run now, or None: it has to wait."""
+        self.missed += expirations - 1 + self.waits
+        self.waits = True
+        first, self.number = self.number + 1, self.number + expirations
+        if now_ns < self.resume_ns:
             return None
-        self.missed += expirations - 1
+        return self._begin(first, now_ns)
+
+    def resume(self, now_ns: int) -> int | None:
+        """Tell that `resume_ns` has come. Returns the tick to run now, None when no tick waits any more."""
+        return self._begin(self.number, now_ns) if self.waits else None
+
+    def _begin(self, first: int, now_ns: int) -> int:
+        self.waits = False
+        self.lateness.add(now_ns - self.deadline_ns(first))
         self._last_start_ns = now_ns
         return self.number
 
@@ -67,17 +91,18 @@ class Ticker:
         self.ticks = Ticks(time.monotonic_ns() + period_ns, period_ns)
         self._on_tick = on_tick
         self._on_alarm = on_alarm
-        self._timer = self._alarm = -1
+        self._timer = self._alarm = self._late = -1
         self._deferred: deque[Callable[[], object]] = deque()
 
     def start(self) -> None:
         """Begin one period from now."""
         self.ticks = Ticks(time.monotonic_ns() + self.period_ns, self.period_ns)
-        self._timer, self._alarm = timerfd.open_timer(), timerfd.open_timer()
+        self._timer, self._alarm, self._late = (timerfd.open_timer() for _ in range(3))
         timerfd.set_timer(self._timer, self.ticks.origin_ns, self.period_ns)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._timer, self._tick)
         loop.add_reader(self._alarm, self._ring)
+        loop.add_reader(self._late, self._resume)
 
     def set_alarm(self, at_ns: int) -> None:
         """Call `on_alarm` at `at_ns` (CLOCK_MONOTONIC); a later call takes the place of one that has not rung."""
@@ -94,20 +119,30 @@ class Ticker:
         """End; no tick and no alarm afterwards."""
         while self._deferred:
             asyncio.get_running_loop().call_soon(self._deferred.popleft())
-        for fd in (self._timer, self._alarm):
+        for fd in (self._timer, self._alarm, self._late):
             if fd >= 0:
                 asyncio.get_running_loop().remove_reader(fd)
                 os.close(fd)
-        self._timer = self._alarm = -1
+        self._timer = self._alarm = self._late = -1
 
     def _tick(self) -> None:
         passed = timerfd.expirations(self._timer)
-        if not passed:
-            return
-        now_ns = time.monotonic_ns()
-        tick = self.ticks.passed(passed, now_ns)
-        if tick is None:
-            return
+        if passed:
+            now_ns = time.monotonic_ns()
+            tick = self.ticks.passed(passed, now_ns)
+            if tick is None:
+                timerfd.set_timer(self._late, self.ticks.resume_ns)
+            else:
+                self._run(tick, now_ns)
+
+    def _resume(self) -> None:
+        if timerfd.expirations(self._late):
+            now_ns = time.monotonic_ns()
+            tick = self.ticks.resume(now_ns)
+            if tick is not None:
+                self._run(tick, now_ns)
+
+    def _run(self, tick: int, now_ns: int) -> None:
         self._on_tick(tick, self.ticks.deadline_ns(tick), now_ns)
         if self._deferred:
             self._deferred.popleft()()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 
 import uvloop
 
 from runtime.control.ticker import Ticker, Ticks
 
 PERIOD = 1000
+PERIOD_NS = 20_000_000
 
 
 def test_ticks_are_numbered_by_deadline() -> None:
@@ -29,8 +32,21 @@ def test_two_ticks_never_run_back_to_back() -> None:
     ticks = Ticks(0, PERIOD)
     assert ticks.passed(1, 950) == 0
     assert ticks.passed(1, 1000) is None, "only 50 ns after the tick before"
-    assert ticks.missed == 1
+    assert ticks.resume_ns == 1200
+    assert ticks.resume(1210) == 1
+    assert ticks.missed == 0, "it ran, if late"
+    assert ticks.lateness.max_ns == 950
     assert ticks.passed(1, 2000) == 2
+    assert ticks.resume(2010) is None, "nothing waits any more"
+
+
+def test_a_tick_that_waits_too_long_is_missed() -> None:
+    ticks = Ticks(0, PERIOD)
+    assert ticks.passed(1, 950) == 0
+    assert ticks.passed(1, 1000) is None
+    assert ticks.passed(1, 2000) == 2
+    assert ticks.missed == 1
+    assert ticks.resume(2010) is None
 
 
 def test_deadlines_do_not_drift_over_a_million_ticks() -> None:
@@ -73,3 +89,28 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
         assert deadline == ticker.ticks.origin_ns + number * 1_000_000
         assert now >= deadline
     assert len(seen) + ticker.ticks.missed == seen[-1][0] + 1
+
+
+def test_a_tick_after_a_late_one_runs_late_and_is_not_lost() -> None:
+    starts: list[int] = []
+
+    async def run() -> Ticker:
+        done = asyncio.Event()
+
+        def on_tick(number: int, deadline: int, now: int) -> None:
+            starts.append(now)
+            if number == 5:
+                # Into the last quarter of the next period: the tick after it is too close.
+                while time.monotonic_ns() < deadline + 1.9 * PERIOD_NS:
+                    pass
+            if number >= 12:
+                done.set()
+
+        ticker = Ticker(PERIOD_NS, on_tick, lambda now: None)
+        ticker.start()
+        await asyncio.wait_for(done.wait(), 10)
+        ticker.stop()
+        return ticker
+
+    uvloop.run(run())
+    assert min(later - earlier for earlier, later in itertools.pairwise(starts)) >= PERIOD_NS // 4
