@@ -191,7 +191,7 @@ async def main():
     write_ticks(trace, 0, 300)
     os.kill(os.getpid(), signal.SIGKILL)
 
-asyncio.run(main())
+asyncio.run(asyncio.wait_for(main(), 20))
 """
 
 
