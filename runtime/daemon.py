@@ -19,6 +19,7 @@ from drivers.gpio.lines import open_input, open_output
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
+from runtime.boot import Boot
 from runtime.config.config import Config
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
@@ -72,6 +73,7 @@ class Daemon:
             self.buses.append(plan.driver(plan.options, own, index, self.state))
         self.sensors: list[Sensor] = [plan.driver(plan.options) for plan in config.sensors]
 
+        self.boot = Boot.read(config.safety.watchdog.device if config.safety.watchdog else None)
         self.gate = Gate()
         self.heartbeat = Heartbeat()
         self.envelope = Envelope(config.joints, config.period_s)
@@ -152,6 +154,7 @@ class Daemon:
         self.events.listen(log.log_event)
         if self.recorder is not None:
             self.recorder.start(self.ticker.after_tick)
+        self.boot.tell(self.events, config.places.state)
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
