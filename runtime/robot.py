@@ -197,13 +197,13 @@ class Robot:
     async def close(self, clean: bool = True) -> None:
         """Controlled stop, torque off, everything closed. Never raises.
 
-        `clean`: nothing has failed. When the motors confirm as well, the hardware watchdog is disarmed.
+        `clean`: nothing has failed. The hardware watchdog is disarmed then, if the motors are known to be off.
         """
         try:
             await self.disarm()
         except Refused as error:
             self._events.emit("robot.stop_failed", f"{error}: cutting power", level="error")
-        self._supervisor.stop(clean and self._off_confirmed)
+        self._supervisor.stop(clean and (self._off_confirmed or self._supervisor.power_cut))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(
             *(bus.close() for bus in self._buses),

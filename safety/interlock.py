@@ -144,6 +144,11 @@ class Interlock:
         """The e-stop's line is gone: it counts as pressed until it is back."""
         return bool(self._estop_line.problem)
 
+    @property
+    def power_cut(self) -> bool:
+        """There is a drive-enable line, it obeys, and it is inactive."""
+        return self._drive_enable is not None and not self._drive_line.problem and not self.drive_enabled
+
     def lose_estop(self, error: Exception | str) -> None:
         """The e-stop's line is gone: it counts as pressed from now on."""
         self._estop_line.lose(error)

@@ -122,6 +122,11 @@ class Supervisor:
         return self._interlock.drive_enabled
 
     @property
+    def power_cut(self) -> bool:
+        """Whether there is a drive-enable line, and it is known to be inactive."""
+        return self._interlock.power_cut
+
+    @property
     def latched(self) -> list[str]:
         """What stopped the robot and lasts until a reset, in words."""
         return [*self._interlock.latched.values(), *([self._death] if self._death else [])]
@@ -199,8 +204,8 @@ class Supervisor:
     def stop(self, clean: bool = False) -> None:
         """End the safety thread: gate closed, drive-enable inactive, torque off if it was armed, lines closed.
 
-        `clean`: the motors have confirmed that their torque is off and nothing has failed, so the hardware
-        watchdog is disarmed. Otherwise it is left to reset the machine.
+        `clean`: the motors are known to be off and nothing has failed, so the hardware watchdog is disarmed.
+        Otherwise it is left to reset the machine.
         """
         self._clean = clean
         self._stopping = True

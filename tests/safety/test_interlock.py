@@ -237,6 +237,19 @@ def test_every_reason_against_arming_is_told_at_once(bench: Bench) -> None:
     ]
 
 
+def test_power_is_known_to_be_cut_only_by_a_line_that_obeys(bench: Bench, line: Any, events: Any) -> None:
+    assert bench.interlock.power_cut
+    bench.armed()
+    assert not bench.interlock.power_cut
+    bench.drive.stuck = True
+    bench.interlock.request_stop(0, "test", bench.now)
+    assert not bench.interlock.power_cut
+    bench.drive.stuck = False
+    bench.step(1000)
+    assert bench.interlock.power_cut
+    assert not Bench(line, events, drive=False).interlock.power_cut
+
+
 def test_an_emergency_stop_by_software_latches(bench: Bench) -> None:
     bench.armed()
     bench.interlock.request_stop(0, "asked by an operator", bench.now)
