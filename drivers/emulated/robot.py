@@ -131,6 +131,7 @@ class Robot:
         self._next_ns = self._origin_ns + round(self._step_s * 1e9)
         self._stopping = False
         self._gpio: GpioChip | None = None
+        self._heartbeat_edges = 0
         self._buses: dict[str, EmulatedBus] = {}
         self._sensors: dict[str, EmulatedSensor] = {}
         self._parts = ExitStack()
@@ -145,7 +146,7 @@ class Robot:
                 self._parts.callback(self._sensors[sensor.name].close)
             plant.power(spec.gpio is None or not spec.drive_enable)
             if spec.gpio is not None:
-                outputs = {"drive_enable": plant.power}
+                outputs = {"drive_enable": plant.power, "heartbeat": self._on_heartbeat}
                 self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
@@ -200,6 +201,9 @@ class Robot:
         if self.trajectory.due(plant.time):
             self.trajectory.add(plant.time, plant.snapshot())
 
+    def _on_heartbeat(self, level: bool) -> None:
+        self._heartbeat_edges += 1
+
     # The control channel -------------------------------------------------------------------------------------
 
     def _control(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +234,7 @@ class Robot:
             "priority": self.priority,
             "power": self.plant.powered,
             "pressed": self._gpio is not None and not self._gpio.level("estop"),
+            "heartbeat_edges": self._heartbeat_edges,
             "joints": joints,
             "buses": {
                 name: {
