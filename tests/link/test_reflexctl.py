@@ -23,7 +23,7 @@ from runtime.link.peers import Peer
 
 COMMANDS = (
     *("status", "watch", "events", "joints", "histograms", "version"),
-    *("arm", "start", "stop", "disarm", "estop", "reset", "command", "move"),
+    *("arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
 
