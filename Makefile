@@ -19,6 +19,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make clean   remove what the others made"
+	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
 
 $(VENV)/python:
@@ -67,6 +68,9 @@ uninstall:
 wheels: $(VENV)/python
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w '$(or $(WHEELS),wheels)' \
 		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
+
+wheels-aarch64: $(VENV)/dev
+	$(BIN)/python .ci/aarch64.py
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results
