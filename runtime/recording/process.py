@@ -36,8 +36,9 @@ _PR_SET_NAME = 15  # linux/prctl.h
 def main(argument: str) -> None:
     """Record until the daemon says so or ends. Exits with 1, and says why, when the disk fails."""
     settings: dict[str, Any] = json.loads(argument)
-    # Ctrl-C in the daemon's terminal is for the daemon.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, and what a service manager sends to all, are for the daemon: when it ends, so do we.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_NAME, b"reflexd-record")
     if settings["cpus"]:
         os.sched_setaffinity(0, settings["cpus"])

@@ -189,6 +189,8 @@ async def main():
     while recorder.path is None:
         await asyncio.sleep(0.01)
     write_ticks(trace, 0, 300)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):  # as a service manager does to the whole group
+        os.kill(recorder.pid, number)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(asyncio.wait_for(main(), 20))

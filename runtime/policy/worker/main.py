@@ -69,8 +69,9 @@ def _become_ordinary(settings: dict[str, Any]) -> None:
         file.write("500")
     # A segmentation fault then says where, on stderr, and so in the daemon's event.
     faulthandler.enable()
-    # Ctrl-C in the daemon's terminal is for the daemon.
+    # Ctrl-C and a service manager's stop are for the daemon, which needs its worker until the robot stands.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_NAME, b"reflexd-policy")
     # The closed socket ends an idle worker; this ends one that is deep in an inference.
