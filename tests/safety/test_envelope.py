@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from drivers.joint import Joint
 from drivers.state import Floats
-from safety.envelope import Envelope, Limit
+from safety.axis import Limit
+from safety.envelope import Envelope
 from safety.errors import EnvelopeError
 
 DT = 0.01
@@ -124,7 +125,8 @@ def test_a_resting_goal_is_met_without_overshoot_and_kept(joint: Joint, before: 
         assert (side * (goal - path) >= -ROUNDING).all()
     arrived = int(np.argmax(path == goal))
     assert path[arrived] == goal
-    assert (path[arrived + 1 :] == goal).all() or not can_stop_before
+    # A joint that meets its goal at exactly one brake step may round by one bit, once.
+    assert (np.abs(path[arrived + 1 :] - goal) <= ROUNDING).all() or not can_stop_before
     assert path[-1] == path[-2] == goal
     assert envelope.at_rest()
 
@@ -211,9 +213,10 @@ def test_a_goal_that_swings_is_caught_and_then_passes_unchanged(make_joint: Make
     assert (path[150:] == swing[150:]).all()
 
 
-def test_a_joint_that_runs_at_its_wall_brakes_before_it(make_joint: MakeJoint) -> None:
+@pytest.mark.parametrize("offset", [0.0, 0.003, 0.007, 0.013, 0.019, 0.025])
+def test_a_joint_that_runs_at_its_wall_brakes_before_it(make_joint: MakeJoint, offset: float) -> None:
     joint = make_joint()
-    path = follow(start([joint], -1.9), [-1.9 + 2.9 * DT * k for k in range(400)])
+    path = follow(start([joint], -1.9 + offset), [-1.9 + offset + 2.99 * DT * k for k in range(400)])
     assert_inside_envelope(path, joint)
     assert path[-1] == 2.0
     assert (np.diff(path) >= 0).all()
@@ -329,6 +332,7 @@ def test_without_a_position_there_is_no_envelope(make_joint: MakeJoint) -> None:
     stops=st.sets(st.integers(0, 60)),
 )
 @example(start=0.0, moves=[0.0035, 0.0, 0.003], stops=set())  # it has just met its goal, at another speed
+@example(start=0.0, moves=[0.0015, 0.003, 0.0, 0.005], stops=set())  # the goal stands, then jumps
 def test_the_short_way_gives_what_the_long_way_gives_bit_by_bit(
     start: float, moves: list[float], stops: set[int]
 ) -> None:
@@ -354,7 +358,7 @@ def test_the_short_way_gives_what_the_long_way_gives_bit_by_bit(
             goal = np.array([start])
         else:
             goal = goal + move
-        long._tracking = False
+        long._axes[0]._tracking = False
         short.apply(goal, got)
         long.apply(goal, expected)
         assert got[0] == expected[0]
