@@ -62,6 +62,9 @@ class DamiaoBus:
         self._energised = False
         self._torque_offs = 0
         self._state = state
+        # Writing one element through a memoryview takes half the time that it takes through the array.
+        rows = (state.position, state.velocity, state.torque, state.temperature, *state.counted)
+        self._rows = tuple(memoryview(row) for row in rows)
 
     @staticmethod
     def cycle_time(options: BusOptions, joints: Sequence[Joint]) -> CycleTime:
@@ -86,35 +89,41 @@ class DamiaoBus:
         # else is there is not an answer, and then the next tick finds less than it expects and reads on.
         limit = len(self._motors)
         while frames := port.receive(limit):
-            if self._take(frames) == limit or len(frames) < limit:
+            good, timely = self._take(frames)
+            self.counters.received += good
+            if timely == limit or len(frames) < limit:
                 break
             limit = RECEIVE_MAX
 
-    def _take(self, frames: Sequence[bytes]) -> int:
-        """Take replies into the state. Returns how many answer the newest request in time."""
-        by_key, store, state = self._by_key, self._store, self._state
-        stamp, missed, fault = state.stamp_ns, state.missed, state.fault
+    def _take(self, frames: Sequence[bytes]) -> tuple[int, int]:
+        """Take replies into the state. Returns how many are good, and how many of these answer the newest request.
+
+        One long loop: what it does for a motor is done for every motor in every tick.
+        """
+        by_key = self._by_key
+        position, velocity, torque, temperature, stamp, missed, fault = self._rows
         good = timely = 0
         for frame in frames:
             try:
                 motor = by_key[frame[:_KEY]]
-                numbers = _UNPACK(frame)
+                first, p, b3, b4, b5, mosfet, rotor = _UNPACK(frame)
             except (KeyError, struct.error):
                 self._stray(frame)
                 continue
-            if numbers[0] == motor.healthy:
+            if first == motor.healthy:
                 code = 0
             elif (code := self._judge(motor, frame)) == _NOT_FEEDBACK:
                 continue
+            place = motor.index
             # Nothing in a reply says which request it answers. After a silent one it may be the late answer to
             # that, so it gets the older time, and the lag stays until two answers come at once: an age is never
             # understated, and a lost frame costs one period of it.
             if motor.older_ns:
-                stamp[motor.index] = motor.older_ns
+                stamp[place] = motor.older_ns
                 motor.older_ns = 0
                 good += 1
             elif motor.open:
-                stamp[motor.index] = motor.asked_ns
+                stamp[place] = motor.asked_ns
                 motor.open = False
                 if motor.silent:
                     good += 1
@@ -127,11 +136,13 @@ class DamiaoBus:
                 self.counters.foreign += 1
                 continue
             motor.silent = _ANSWERED
-            missed[motor.index] = 0
-            fault[motor.index] = code
-            store(motor, numbers)
-        self.counters.received += good
-        return timely
+            missed[place] = 0
+            fault[place] = code
+            position[place] = p * motor.position_scale + motor.position_base
+            velocity[place] = (b3 << 4 | b4 >> 4) * motor.velocity_scale + motor.velocity_base
+            torque[place] = ((b4 & 0x0F) << 8 | b5) * motor.torque_scale + motor.torque_base
+            temperature[place] = mosfet if mosfet > rotor else rotor
+        return good, timely
 
     def poll(self, now_ns: int) -> None:
         """Ask every motor for its state without commanding it."""
@@ -169,14 +180,6 @@ class DamiaoBus:
         self._state.missed[motor.index] += 1
         if motor.silent == _ASKED:
             self.counters.lost += 1
-
-    def _store(self, motor: Motor, numbers: tuple[int, ...]) -> None:
-        _, p, b3, b4, b5, mosfet, rotor = numbers
-        place, state = motor.index, self._state
-        state.position[place] = p * motor.position_scale + motor.position_base
-        state.velocity[place] = (b3 << 4 | b4 >> 4) * motor.velocity_scale + motor.velocity_base
-        state.torque[place] = ((b4 & 0x0F) << 8 | b5) * motor.torque_scale + motor.torque_base
-        state.temperature[place] = mosfet if mosfet > rotor else rotor
 
     def _judge(self, motor: Motor, frame: bytes) -> int:
         """The fault code in feedback whose first byte is not the expected one, or _NOT_FEEDBACK."""
@@ -256,11 +259,9 @@ class DamiaoBus:
         self._expect(ENABLED)  # before the question that follows: a torque_off after it has the last word
         if self._torque_offs != offs:
             return {motor: ["torque was switched off while it was being energised"] for motor in self._motors}
-        for motor, data in held.items():
-            self._store(motor, _UNPACK(bytes(8) + data))
-            self._state.stamp_ns[motor.index] = motor.asked_ns = asked_ns
-            self._state.missed[motor.index] = 0
-            self._state.fault[motor.index] = 0
+        for motor in held:
+            motor.asked_ns, motor.older_ns, motor.open, motor.silent = asked_ns, 0, True, _ASKED
+        self._take([header(motor.reply_id) + data for motor, data in held.items()])
         return {}
 
     async def disable(self) -> None:
