@@ -248,6 +248,7 @@ class Daemon:
             gate=self.gate,
             beat=self.heartbeat,
             stall_s=run.stall_s,
+            tick_s=run.period_s,
             priority=safety.priority,
             on_event=self._on_safety_event,
             watchdogs=watchdogs,

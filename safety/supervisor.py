@@ -9,7 +9,6 @@ thread and a dead loop both end in a restart, and a dead machine in a reset.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
+from drivers import timerfd
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat
 from safety.decide import Action, Cause
@@ -53,6 +53,7 @@ class Supervisor:
         gate: Gate,
         beat: Heartbeat,
         stall_s: float,
+        tick_s: float,
         priority: int,
         on_event: OnEvent,
         watchdogs: Sequence[Watchdog] = (),
@@ -64,7 +65,7 @@ class Supervisor:
         """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
 
         `estop`: active while released, None for a robot without one. `stall_s`: oldest heartbeat allowed.
-        `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
+        `tick_s`: period of the loop. `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
         level, fields)` is called on the safety thread and must not block. `watchdogs`: fed while the loop beats,
         the mildest first. `heartbeat_line`: toggled under the same condition; `heartbeat_period_s`: full period of
         the wave. `stop_timeout_s`: longest time for a stop that the loop makes.
@@ -74,7 +75,9 @@ class Supervisor:
         self._estop = estop
         self._drive_enable = drive_enable
         self._gate = gate
+        self._beat = beat
         self._period_ns = round(stall_s / 4 * 1e9)
+        self._tick_ns = round(tick_s * 1e9)
         self._priority = priority
         self._on_event = on_event
         self._clock = clock
@@ -94,7 +97,7 @@ class Supervisor:
         pulse = Pulse(heartbeat_line, heartbeat_period_s, tell) if heartbeat_line is not None else None
         self._feeding = Feeding(watchdogs, pulse, beat, round(stall_s * 1e9), tell)
         self._requests: deque[_Request] = deque()
-        self._wake_fd = -1
+        self._wake_fd = self._timer_fd = -1
         self._wake_lock = threading.Lock()
         self._stopping = False
         self._clean = False
@@ -269,6 +272,8 @@ class Supervisor:
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
+        timer_fd = self._timer_fd = timerfd.open_timer()
+        poll.register(timer_fd, select.POLLIN)
         estop_fd = -1
         check_ns = self._clock()
         self.step(check_ns)
@@ -278,8 +283,14 @@ class Supervisor:
         while not self._stopping:
             estop_fd = self._watch_estop(poll, estop_fd)
             due_ns = min(check_ns, self._feeding.due_ns or check_ns)
-            ready = dict(poll.poll(max(0, math.ceil((due_ns - self._clock()) / 1e6))))
+            if self._beat.last is not None:
+                due_ns = between_ticks(due_ns, self._beat.last.now_ns, self._tick_ns)
+            timerfd.set_timer(timer_fd, due_ns)
+            # The time-out is for a timer that fails: it comes a little later.
+            ready = dict(poll.poll(max(0.0, (due_ns - self._clock()) / 1e6) + 1))
             now_ns = self._clock()
+            if timer_fd in ready:
+                timerfd.expirations(timer_fd)
             if self._wake_fd in ready:
                 os.eventfd_read(self._wake_fd)
             if ready.get(estop_fd, 0) & _GONE:
@@ -310,10 +321,22 @@ class Supervisor:
                     line.close()
         with self._wake_lock:
             wake_fd, self._wake_fd = self._wake_fd, -1
-        if wake_fd >= 0:
-            os.close(wake_fd)
+        timer_fd, self._timer_fd = self._timer_fd, -1
+        for fd in (wake_fd, timer_fd):
+            if fd >= 0:
+                os.close(fd)
         while self._requests:
             self._requests.popleft()[1].cancel()
         if self._death and self._started.is_set():
             self._interlock.tell("safety.thread_died", self._death, "error")
         self._started.set()
+
+
+def between_ticks(due_ns: int, beat_ns: int, tick_ns: int) -> int:
+    """The first moment from `due_ns` on at three quarters of a tick's period, after the beat at `beat_ns`.
+
+    The safety thread goes before the control loop and needs the interpreter lock as well: a check that fell on the
+    start of a tick would delay it, and does so in every period when the check's is a multiple of the tick's.
+    """
+    moment_ns = beat_ns + tick_ns * 3 // 4
+    return moment_ns + max(0, -(-(due_ns - moment_ns) // tick_ns)) * tick_ns

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from runtime.control import timerfd
+from drivers import timerfd
 from runtime.control.histogram import Histogram
 
 DEFER_NS = 20_000_000

@@ -12,7 +12,7 @@ from pathlib import Path
 _LOOP = """
 import os, sys, time
 sys.path.insert(0, sys.argv[4])
-from runtime.control import timerfd
+from drivers import timerfd
 from runtime.control.histogram import Histogram
 import json
 period, seconds, priority = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])

@@ -106,7 +106,7 @@ def measure(presses: int, switch_interval_s: float, hogged: bool) -> None:
             reported.append(float(str(fields["torque_off_us"])))
 
     calls = [lambda: None] * 4
-    supervisor = Supervisor(Estop(end), drive, calls, gate, heartbeat, 0.2, 80, listen)
+    supervisor = Supervisor(Estop(end), drive, calls, gate, heartbeat, 0.2, 0.002, 80, listen)
     threads = [threading.Thread(target=tick_for_ever, args=(heartbeat, done, BUSY_S))]
     threads += [threading.Thread(target=hog, args=(done,))] if hogged else []
     supervisor.start()

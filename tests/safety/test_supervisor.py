@@ -13,8 +13,9 @@ from safety.beat import Heartbeat, LoopState
 from safety.decide import Action
 from safety.errors import SupervisorError
 from safety.gate import Gate
-from safety.supervisor import Supervisor
+from safety.supervisor import Supervisor, between_ticks
 
+TICK_S = 0.002
 STALL_S = 2.0  # generous: a busy machine must not look like a stalled loop
 
 
@@ -82,6 +83,7 @@ def build(line: Any, wired_input: Any, fake_watchdog: Any, events: Any) -> Itera
             gate,
             heartbeat,
             stall_s,
+            TICK_S,
             options.pop("priority", 0),
             events,
             watchdogs=[watchdog],
@@ -441,3 +443,11 @@ def test_it_reports_its_scheduling(build: Callable[..., Robot], wait_until: Any,
     robot = build(priority=40)
     wait_until(lambda: "safety.started" in events.names)
     assert "SCHED_FIFO 40" in robot.supervisor.scheduling.detail
+
+
+@pytest.mark.parametrize("late_ns", [0, 1, 700, 1_499_999, 1_500_000, 1_500_001, 2_000_000, 98_765_432])
+def test_a_check_never_falls_on_the_start_of_a_tick(late_ns: int) -> None:
+    beat_ns, tick_ns = 1_000_000_000, 2_000_000
+    moment_ns = between_ticks(beat_ns + late_ns, beat_ns, tick_ns)
+    assert beat_ns + late_ns <= moment_ns < beat_ns + late_ns + max(tick_ns, 1_500_001)
+    assert (moment_ns - beat_ns) % tick_ns == 1_500_000
