@@ -295,8 +295,13 @@ class Daemon:
             ],
             config.interval,
             self.events,
-            self.recorder.add_chunk if self.recorder else None,
+            self._record_chunk if self.recorder else None,
         )
+
+    def _record_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
+        # A chunk comes just when a tick is due: that goes first.
+        assert self.recorder is not None
+        self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam_step))
 
     def _on_chunk(self, chunk: Chunk) -> None:
         assert self.planner is not None

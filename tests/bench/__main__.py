@@ -40,7 +40,7 @@ def lateness(folder: Path) -> dict[str, Any]:
         watcher.start()
         daemon.request("clear_histograms")
         before = daemon.request("status")
-        reference = Reference(2000, LATENESS_S, config.realtime.priority)
+        reference = Reference(2000, LATENESS_S, config.realtime.priority + 1, config.realtime.cpus)
         machine = reference.summary_us()
         after = daemon.request("status")
         watcher.join()

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 _LOOP = """
@@ -34,9 +35,13 @@ print(json.dumps(late.summary_us()))
 
 
 class Reference:
-    """Runs beside what is measured, at the same period and priority, under the same load."""
+    """Runs beside what is measured, with the same period and load on the same CPUs."""
 
-    def __init__(self, period_us: int, seconds: float, priority: int) -> None:
+    def __init__(self, period_us: int, seconds: float, priority: int, cpus: Sequence[int]) -> None:
+        """`priority`: SCHED_FIFO, above that of what is measured, so that this sees the machine and not the other.
+
+        It takes a few microseconds of each period.
+        """
         self.name = "cyclictest" if shutil.which("cyclictest") else "bare timerfd loop"
         if self.name == "cyclictest":
             command = [
@@ -47,10 +52,13 @@ class Reference:
                 f"-i{period_us}",
                 f"-D{round(seconds)}",
                 "-h20000",
+                *([f"-a{','.join(map(str, cpus))}"] if cpus else []),
             ]
         else:
             root = str(Path(__file__).parents[2])
             command = [sys.executable, "-c", _LOOP, str(period_us * 1000), str(seconds), str(priority), root]
+            if cpus:
+                command = ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
 
     def summary_us(self) -> dict[str, float]:
