@@ -46,6 +46,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy systemd/install.py .ci/aarch64.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m runtime.config.document --check docs/configuration.md
 
