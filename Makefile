@@ -4,7 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format bench clean
+# WHEELS=DIR: all packages come from this folder (`make wheels` fills one). EXTRAS: for example onnx, or sim.
+# FORCE=1: upgrade and uninstall stop a robot that is energised.
+INSTALLER := systemd/install.py
+OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(EXTRAS),--extras '$(EXTRAS)')
+
+.PHONY: demo test lint format bench clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +19,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make clean   remove what the others made"
+	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "reflexd needs Python 3.11 or newer, found %d.%d: try make PYTHON=python3.11" % v)'
@@ -48,6 +54,19 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
+
+install:
+	$(PYTHON) $(INSTALLER) install $(OPTIONS)
+
+upgrade:
+	$(PYTHON) $(INSTALLER) upgrade $(OPTIONS) $(if $(FORCE),--force)
+
+uninstall:
+	$(PYTHON) $(INSTALLER) uninstall $(if $(FORCE),--force)
+
+wheels: $(VENV)/python
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w '$(or $(WHEELS),wheels)' \
+		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results

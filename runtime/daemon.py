@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -32,7 +32,7 @@ from runtime.link.server import ControlServer, Handler, number
 from runtime.notify import Notifier, watchdog_period_s
 from runtime.policy.chunk import Chunk
 from runtime.policy.client import PolicyWorker
-from runtime.policy.commands import CommandRange, Commands
+from runtime.policy.commands import Commands
 from runtime.policy.errors import PolicyError
 from runtime.policy.inline import InlinePolicy
 from runtime.policy.planner import Planner
@@ -41,6 +41,7 @@ from runtime.policy.spec import WorkerSpec
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
 from runtime.recording.trace import TraceRing
+from runtime.reload import Reload, ranges, schedule
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
@@ -57,8 +58,10 @@ _DISABLE_S = 2.0
 class Daemon:
     """All parts of a running robot. `run` returns after SIGTERM or SIGINT, with the motors off."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, read_config: Callable[[], Config]) -> None:
+        """`read_config`: reads the same config again, for `reload`."""
         self.config = config
+        self.reload = Reload(self, read_config)
         self.events = Events()
         self.realtime = Realtime()
         self.state = JointState(len(config.joints))
@@ -247,10 +250,7 @@ class Daemon:
     def _build_policy(self, names: list[str]) -> None:
         config = self.config.policy
         assert config is not None
-        commands = Commands(
-            {name: CommandRange(spec.default, spec.min, spec.max) for name, spec in config.command.items()},
-            [(step.at, step.set) for step in config.schedule],
-        )
+        commands = Commands(ranges(config), schedule(config))
         actions = ActionMap(config.action, names)
         observation = ObservationBuilder(config.observation, names, self.sensors, commands.names, actions.size)
         spec = WorkerSpec(
@@ -309,6 +309,7 @@ class Daemon:
             "stop": Handler(plain(robot.stop), Role.OPERATOR),
             "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
             "reset": Handler(plain(robot.reset), Role.OPERATOR),
+            "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
             "command": Handler(lambda args: robot.command(_numbers(args, "values")), Role.OPERATOR),
             "move": Handler(lambda args: robot.move(_numbers(args, "joints")), Role.OPERATOR),

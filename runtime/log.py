@@ -1,7 +1,7 @@
-"""The log: one JSON object per line on standard error, or readable text on a terminal.
+"""The log: structured records in the journal under systemd, readable text on a terminal, else lines of JSON.
 
-Nothing that logs ever waits: records go into a bounded queue that a thread writes out. When the reader of standard
-error is stuck, records are lost and counted; the robot is not.
+Nothing that logs ever waits: records go into a bounded queue that a thread writes out. When the reader at the
+other end is stuck, records are lost and counted; the robot is not.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import queue
 import select
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
+from runtime import journal
 from runtime.events import Event
+from runtime.journal import Journal
 
 LIMIT = 4096
 """Records that wait for the writer at most."""
@@ -32,15 +34,23 @@ Record = MutableMapping[str, Any]
 Render = Callable[[Record], str]
 
 
-class Writer:
-    """Renders records and writes them to a file descriptor, on a thread of its own."""
+class Sink(Protocol):
+    """Where records go."""
 
-    def __init__(self, descriptor: int, render: Render, limit: int = LIMIT) -> None:
+    def write(self, records: Sequence[Record]) -> int:
+        """Write them, waiting as long as it takes. Returns how many were lost."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class Writer:
+    """Hands records to a sink, on a thread of its own."""
+
+    def __init__(self, sink: Sink) -> None:
         self.dropped = 0
-        """Records lost because the queue was full or the descriptor gone."""
-        self._descriptor = descriptor
-        self._render = render
-        self._limit = limit
+        """Records lost because the queue was full or the sink did not take them."""
+        self._sink = sink
         self._queue: queue.SimpleQueue[Event | Record | None] = queue.SimpleQueue()
         self._told = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -51,7 +61,7 @@ class Writer:
 
     def put(self, record: Event | Record) -> None:
         """Take a record, or drop it when too many wait. Callable from any thread; never waits, never raises."""
-        if self._queue.qsize() < self._limit:
+        if self._queue.qsize() < LIMIT:
             self._queue.put(record)
         else:
             self.dropped += 1
@@ -71,14 +81,30 @@ class Writer:
             records = [_record(entry) for entry in batch if entry is not None]
             if self.dropped > self._told:
                 lost, self._told = self.dropped - self._told, self.dropped
-                text = f"{lost} records were lost: the reader of standard error is too slow"
+                text = f"{lost} records were lost: the reader of the log is too slow"
                 records.append(
                     _head(datetime.now(UTC), "warning", "log.dropped") | {"message": text, "count": lost}
                 )
-            lines = "".join(self._line(record) + "\n" for record in records)
-            if not self._write(lines.encode(errors="backslashreplace")):
-                self.dropped += len(records)
+            if lost := self._sink.write(records):
+                self.dropped += lost
                 self._told = self.dropped
+        self._sink.close()
+
+
+class _Stream:
+    """Lines on a file descriptor."""
+
+    def __init__(self, descriptor: int, render: Render) -> None:
+        self._descriptor = descriptor
+        self._render = render
+
+    def write(self, records: Sequence[Record]) -> int:
+        """Write one line each; none arrives when the descriptor is gone."""
+        lines = "".join(self._line(record) + "\n" for record in records)
+        return 0 if self._write(lines.encode(errors="backslashreplace")) else len(records)
+
+    def close(self) -> None:
+        """Leave the descriptor as it is: it belongs to whoever opened it."""
 
     def _line(self, record: Record) -> str:
         try:
@@ -101,20 +127,44 @@ class Writer:
         return True
 
 
+class _ToJournal:
+    """Structured records for the journal; lines on its stream while it does not take them."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._journal = Journal(journal.SOCKET)
+        self._stream = stream
+
+    def write(self, records: Sequence[Record]) -> int:
+        """Send each one."""
+        lost = 0
+        for record in records:
+            try:
+                self._journal.send(journal.pack(record))
+            except Exception:  # no journal there, or a value that cannot be told
+                lost += self._stream.write([record])
+        return lost
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._journal.close()
+
+
 _writer: Writer | None = None
 
 
 def start(descriptor: int | None = None, as_json: bool | None = None, level: int = logging.INFO) -> Writer:
     """Send everything to the log from now on: events, structlog, `logging` and Python's warnings.
 
-    `descriptor` is standard error when left out; `as_json` is true unless that is a terminal.
+    `descriptor` is standard error when left out; when it leads to the journal, records go there with their fields.
+    `as_json` is true unless it is a terminal.
     """
     global _writer
     if _writer is not None:
         raise RuntimeError("found a log that runs already, expected one; stop it first")
     target = sys.stderr.fileno() if descriptor is None else descriptor
     for_programs = not os.isatty(target) if as_json is None else as_json
-    _writer = writer = Writer(target, _json if for_programs else _console())
+    stream = _Stream(target, _json if for_programs else _console())
+    _writer = writer = Writer(_ToJournal(stream) if journal.is_journal(target) else stream)
     writer.start()
     structlog.configure(
         processors=[
@@ -124,7 +174,7 @@ def start(descriptor: int | None = None, as_json: bool | None = None, level: int
             _hand_over,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Sink(writer),
+        logger_factory=lambda *_: _Logger(writer),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -157,7 +207,7 @@ def log_event(event: Event) -> None:
         _writer.put(event)
 
 
-class _Sink:
+class _Logger:
     """What structlog takes for a logger."""
 
     def __init__(self, writer: Writer) -> None:

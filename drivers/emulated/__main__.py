@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,8 +24,11 @@ from drivers.emulated.robot import Robot
 from drivers.emulated.spec import RobotSpec
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the emulated robot; exit code 0 after a regular end, 1 when it cannot start."""
+def main(arguments: list[str] | None = None, on_ready: Callable[[], object] = lambda: None) -> int:
+    """Run the emulated robot; exit code 0 after a regular end, 1 when it cannot start.
+
+    `on_ready` is called when everything listens.
+    """
     parser = argparse.ArgumentParser(prog="python -m drivers.emulated", description="Run an emulated robot.")
     parser.add_argument("spec", type=Path, help="JSON file that describes the robot")
     path = parser.parse_args(arguments).spec
@@ -50,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         gc.collect()
         gc.freeze()
         print("ready", flush=True)
+        on_ready()
         robot.run()
     finally:
         robot.close()

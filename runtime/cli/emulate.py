@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.config.config import Config
 from runtime.config.emulator import emulator_spec
+from runtime.notify import Notifier
 
 NO_SIM = "the emulated robot needs the extra `sim`: pip install 'reflexd[sim]'"
 
@@ -30,4 +31,8 @@ def emulate(config: Config) -> int:
     except ModuleNotFoundError as error:
         print(f"{NO_SIM} ({error})", file=sys.stderr)
         return 1
-    return main([str(write_spec(config))])
+    notifier = Notifier()
+    try:
+        return main([str(write_spec(config))], notifier.ready)
+    finally:
+        notifier.close()

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from runtime import version
 from runtime.cli import reflexctl_output as output
-from runtime.config.paths import run_directory
+from runtime.cli.find import find
 from runtime.link.client import Client
 from runtime.link.errors import AccessDenied, LinkError, LinkTimeout, NoDaemon, Refused
 
 OK, REFUSED, USAGE, NO_DAEMON, NOT_PERMITTED, NO_ANSWER = range(6)
-
-SYSTEM_SOCKET = Path("/run/reflexd/reflexd.sock")
-"""Where the systemd unit's daemon listens."""
 
 _EPILOG = """\
 exit codes:
@@ -32,8 +28,9 @@ exit codes:
   4  not permitted
   5  no answer in time, or the other side speaks another protocol
 
-The socket is --socket, else $REFLEXD_SOCKET, else the daemon of this user, else that of the system
-(/run/reflexd/reflexd.sock).
+The socket is --socket, else $REFLEXD_SOCKET, else the daemon of this user, else that of the service
+(/run/reflexd/NAME/reflexd.sock). When several robots run as services, one must be named; only `estop` without a
+name stops them all.
 """
 
 _SIMPLE = {
@@ -44,6 +41,7 @@ _SIMPLE = {
     "disarm": "stop the motion, then torque off",
     "estop": "stop at once and stay stopped until reset; everybody who can connect may do this",
     "reset": "leave ESTOP or FAULT, when their causes are gone",
+    "reload": "read the config again and take over all changes, or refuse; the motors must be off",
     "joints": "show every joint",
     "histograms": "show how late the ticks were and what they cost",
     "version": "show the versions of reflexctl and of the daemon",
@@ -56,32 +54,31 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
     try:
-        with _connect(arguments) as client:
-            _run(client, arguments)
+        return _for_robots(arguments)
     except KeyboardInterrupt:
         return OK if arguments.command in ("watch", "events") else 128 + signal.SIGINT
     except LinkError as error:
         return _report(error, arguments.json)
-    return OK
 
 
-def socket_paths(env: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where a daemon may listen, in the order in which they are tried."""
-    if given := env.get("REFLEXD_SOCKET"):
-        return [Path(given)]
-    own = run_directory(env) / "reflexd.sock"
-    return list(dict.fromkeys([own, SYSTEM_SOCKET]))
-
-
-def _connect(arguments: argparse.Namespace) -> Client:
-    paths = [Path(arguments.socket)] if arguments.socket else socket_paths()
-    failures = []
-    for path in paths:
-        try:
-            return Client(path, arguments.timeout)
-        except NoDaemon as error:
-            failures.append(str(error))
-    raise NoDaemon("; ".join(failures) + "; start the daemon with `reflexd run CONFIG`, or name its --socket")
+def _for_robots(arguments: argparse.Namespace) -> int:
+    clients, errors = find(arguments.socket, arguments.timeout)
+    with ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(client)
+        if arguments.command != "estop" and len(clients) + len(errors) > 1:
+            paths = ", ".join([*(str(client.path) for client in clients), *map(str, errors)])
+            print(
+                f"reflexctl: found several robots, expected one; name it with --socket: {paths}", file=sys.stderr
+            )
+            return USAGE
+        codes = []
+        for client in clients:
+            try:
+                _run(client, arguments)
+            except LinkError as error:
+                codes.append(_report(error, arguments.json))
+        return max([*codes, *(_report(error, arguments.json) for error in errors)], default=OK)
 
 
 def _run(client: Client, arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _load(args: argparse.Namespace) -> Any:
     from runtime.config.errors import ConfigError
-    from runtime.config.load import load
 
     try:
-        config = load(args.config, run_dir=args.run_dir, overrides=parse_overrides(args.set))
+        return _read(args)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
-    return config
+
+
+def _read(args: argparse.Namespace) -> Any:
+    from runtime.config.load import load
+
+    return load(args.config, run_dir=args.run_dir, overrides=parse_overrides(args.set))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -96,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
     log.start()
     code = 0
     try:
-        uvloop.run(Daemon(config).run())
+        uvloop.run(Daemon(config, partial(_read, args)).run())
     except* (DriverError, SafetyError, SocketError, RealtimeError) as group:
         for error in _leaves(group):
             print(f"reflexd: {error}", file=sys.stderr)

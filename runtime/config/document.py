@@ -38,6 +38,19 @@ from 0. It also does the arithmetic of the buses: a rate that a bus cannot carry
   else `$XDG_STATE_HOME/reflexd`, else `~/.local/state/reflexd`.
 - Relative paths of files (models, recordings, an interpreter) start at the folder of the config.
 - A name is made of letters, digits and `_`, a letter first.
+
+## Reload
+
+`reflexctl reload` and `systemctl reload reflexd@NAME` read the file again. While the motors are off, a running
+daemon takes over:
+
+- `default`, `min` and `max` of commands of the policy (`[policy.command.NAME]`; a changed command is at its
+  default again) and `[[policy.schedule]]`, both in force from the next start of the policy on;
+- `robot.description` and `[emulated]`, which are not the daemon's.
+
+When another key was changed, or the file has mistakes, nothing is taken over: the answer and one event name each
+key that needs a restart, or each mistake. What is in the files that a config names, such as a model, is not
+compared.
 """
 
 REQUIRED = "*required*"

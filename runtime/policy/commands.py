@@ -52,6 +52,20 @@ class Commands:
         for name, value in values.items():
             self.values[self.names.index(name)] = value
 
+    def replace(
+        self, ranges: Mapping[str, CommandRange], schedule: Sequence[tuple[float, Mapping[str, float]]]
+    ) -> None:
+        """Other ranges for the same commands, and another schedule, in force from the next `start` on.
+
+        A command whose range has changed is at its default again.
+        """
+        for index, name in enumerate(self.names):
+            if ranges[name] != self._ranges[name]:
+                self.values[index] = ranges[name].default
+        self._ranges = dict(ranges)
+        self._schedule = sorted(schedule, key=lambda step: step[0])
+        self._next = len(self._schedule)
+
     def start(self, now_ns: int) -> None:
         """Begin the schedule: its times count from now."""
         self._start_ns, self._next = now_ns, 0

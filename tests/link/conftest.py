@@ -234,6 +234,7 @@ class Daemon:
             "stop": Handler(stop, operator),
             "disarm": Handler(note("disarm"), operator),
             "reset": Handler(note("reset"), operator),
+            "reload": Handler(note("reload", {"changed": []}), operator),
             "estop": Handler(note("estop"), observer),
             "joints": Handler(note("joints", [JOINT, {**JOINT, "name": "wrist_roll", "id": 12}]), observer),
             "histograms": Handler(note("histograms", {"cost_us": {"p50": 54.0}}), observer),

@@ -9,18 +9,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.cli import reflexctl
 from runtime.cli import reflexctl_output as output
-from runtime.cli.reflexctl import SYSTEM_SOCKET, socket_paths
+from runtime.cli.find import find
+from runtime.link.errors import NoDaemon
 from runtime.link.peers import Peer
 
 COMMANDS = (
     *("status", "watch", "events", "joints", "histograms", "version"),
-    *("arm", "start", "stop", "disarm", "estop", "reset", "command", "move"),
+    *("arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
 
@@ -241,11 +244,53 @@ def test_the_socket_is_found(daemon: Any, tmp_path: Path) -> None:
     assert run("version", RUNTIME_DIRECTORY=str(tmp_path)).returncode == 0
 
 
-def test_the_order_of_places() -> None:
-    assert socket_paths({"REFLEXD_SOCKET": "/a.sock", "RUNTIME_DIRECTORY": "/r"}) == [Path("/a.sock")]
-    assert socket_paths({"XDG_RUNTIME_DIR": "/x"}) == [Path("/x/reflexd/reflexd.sock"), SYSTEM_SOCKET]
-    assert socket_paths({"RUNTIME_DIRECTORY": "/run/reflexd"}) == [SYSTEM_SOCKET]
-    assert socket_paths({})[0] == Path(f"/tmp/reflexd-{os.getuid()}/reflexd.sock")
+def test_the_order_of_places(daemon: Any, tmp_path: Path) -> None:
+    services, nobody = tmp_path / "services", tmp_path / "nobody"
+    with pytest.raises(NoDaemon, match=str(nobody)):
+        find(None, 10.0, {"RUNTIME_DIRECTORY": str(nobody)}, services)
+    robot = services / "arm"
+    robot.mkdir(parents=True)
+    (robot / "reflexd.sock").symlink_to(daemon.path)
+    for socket, env, expected in (
+        (str(daemon.path), {"REFLEXD_SOCKET": str(nobody)}, daemon.path),
+        (None, {"REFLEXD_SOCKET": str(daemon.path), "RUNTIME_DIRECTORY": str(robot)}, daemon.path),
+        (None, {"RUNTIME_DIRECTORY": str(daemon.path.parent)}, daemon.path),
+        (None, {"RUNTIME_DIRECTORY": str(nobody)}, robot / "reflexd.sock"),
+        (None, {"RUNTIME_DIRECTORY": str(robot)}, robot / "reflexd.sock"),
+    ):
+        (client,), errors = find(socket, 10.0, env, services)
+        assert (client.path, errors) == (expected, [])
+        client.close()
+
+
+@pytest.fixture
+def two_robots(daemon: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two services (of one daemon), and one whose daemon was killed."""
+    for name in ("left", "right", "killed"):
+        (tmp_path / "services" / name).mkdir(parents=True)
+        target = tmp_path / "nobody" if name == "killed" else daemon.path
+        (tmp_path / "services" / name / "reflexd.sock").symlink_to(target)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "nobody"))
+    monkeypatch.delenv("REFLEXD_SOCKET", raising=False)
+    monkeypatch.setattr(reflexctl, "find", partial(find, services=tmp_path / "services"))
+
+
+@pytest.mark.usefixtures("two_robots")
+def test_of_several_robots_one_must_be_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in ("status", "arm", "stop"):
+        assert reflexctl.main([command]) == 2
+        told = capsys.readouterr().err
+        assert "found several robots" in told
+        assert "left/reflexd.sock" in told
+        assert "right/reflexd.sock" in told
+        assert "killed" not in told
+    assert reflexctl.main(["--socket", str(tmp_path / "services/left/reflexd.sock"), "arm"]) == 0
+
+
+@pytest.mark.usefixtures("two_robots")
+def test_an_estop_without_a_name_is_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reflexctl.main(["estop"]) == 0
+    assert capsys.readouterr().out == "estop: done\nestop: done\n"
 
 
 def test_help_tells_commands_and_exit_codes() -> None:

@@ -1,4 +1,4 @@
-"""The unit, by systemd's own judgement."""
+"""The units, by systemd's own judgement."""
 
 from __future__ import annotations
 
@@ -11,64 +11,77 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cli.reflexctl import SYSTEM_SOCKET
+from runtime.cli.find import SERVICES
+from tests.systemd.conftest import REPOSITORY
 
-UNIT = Path(__file__).parents[2] / "systemd" / "reflexd.service"
+FOLDER = REPOSITORY / "systemd"
+UNITS = sorted(path.name for path in (FOLDER / "system").iterdir())
+DROP_INS = sorted(path.name for path in (FOLDER / "drop-ins").iterdir())
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
-def verify(folder: Path, text: str) -> tuple[int, str]:
-    """What `systemd-analyze verify` says to a unit."""
-    path = folder / "reflexd.service"
-    path.write_text(text)
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60, check=False
-    )
+def analyze(*words: str | Path) -> tuple[int, str]:
+    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
-def unit() -> str:
-    """The unit, with a command that exists on this machine."""
-    text, count = re.subn(r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.MULTILINE)
-    assert count == 1
-    return text
+def units(tmp_path: Path) -> Path:
+    """The units, with commands that exist on this machine."""
+    for name in UNITS:
+        text = (FOLDER / "system" / name).read_text()
+        (tmp_path / name).write_text(re.sub(r"=/opt/reflexd/\S+", f"={sys.executable}", text))
+    return tmp_path
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_against_it(unit: str, tmp_path: Path) -> None:
-    assert verify(tmp_path, unit) == (0, "")
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_has_nothing_to_say_against_it(units: Path, name: str) -> None:
+    assert analyze("verify", units / name) == (0, "")
 
 
 @needs_systemd
-def test_systemd_would_say_something_against_a_bad_one(unit: str, tmp_path: Path) -> None:
-    assert "WatchdogSecond" in verify(tmp_path, unit.replace("WatchdogSec=", "WatchdogSecond="))[1]
+@pytest.mark.parametrize("drop_in", DROP_INS)
+def test_nor_against_a_drop_in(units: Path, drop_in: str) -> None:
+    folder = units / "reflexd@.service.d"
+    folder.mkdir()
+    shutil.copy(FOLDER / "drop-ins" / drop_in, folder)
+    assert analyze("verify", units / "reflexd@.service") == (0, "")
 
 
 @needs_systemd
-def test_its_exposure_is_what_the_page_says(unit: str, tmp_path: Path) -> None:
-    path = tmp_path / "reflexd.service"
-    path.write_text(unit)
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=35", "--no-pager", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_systemd_would_say_something_against_a_bad_one(units: Path) -> None:
+    path = units / "reflexd@.service"
+    path.write_text(path.read_text().replace("WatchdogSec=", "WatchdogSecond="))
+    assert "WatchdogSecond" in analyze("verify", path)[1]
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", UNITS)
+def test_its_exposure_is_at_most_two(units: Path, name: str) -> None:
+    code, told = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units / name)
+    assert code == 0, told
 
 
 def test_what_the_daemon_counts_on() -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNIT)
+    parser.read(FOLDER / "system/reflexd@.service")
     service = parser["Service"]
     assert service["Type"] == "notify"
     assert service["LimitRTPRIO"] == "99"
     assert service["LimitMEMLOCK"] == "infinity"
     assert service["WatchdogSec"] == "2"
-    assert SYSTEM_SOCKET.parent == Path("/run", service["RuntimeDirectory"])
-    for forbidden in ("PrivateDevices", "DeviceAllow", "ProtectClock", "PrivateNetwork", "RestrictRealtime"):
+    assert Path("/run", service["RuntimeDirectory"]) == SERVICES / "%i"
+    for forbidden in ("PrivateDevices", "PrivateNetwork", "RestrictRealtime", "MemoryDenyWriteExecute"):
         assert forbidden not in service
+    # Five starts, or stops, that run into their time-outs fit into the window: the limit is always reached.
+    slowest_s = sum(int(service[key]) for key in ("TimeoutStartSec", "TimeoutStopSec", "RestartSec"))
+    unit = parser["Unit"]
+    assert int(unit["StartLimitIntervalSec"]) > int(unit["StartLimitBurst"]) * slowest_s
+    assert unit["StartLimitAction"] == "none"
+    emulator = configparser.ConfigParser(strict=False, interpolation=None)
+    emulator.read(FOLDER / "system/reflexd-emulator@.service")
+    assert emulator["Service"]["RuntimeDirectory"] == service["RuntimeDirectory"]
+    assert emulator["Service"]["RuntimeDirectoryPreserve"] == service["RuntimeDirectoryPreserve"] == "yes"
