@@ -19,6 +19,7 @@ from drivers.gpio.lines import open_input, open_output
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
+from runtime.boot import Boot
 from runtime.config.config import Config
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
@@ -48,6 +49,7 @@ from safety.beat import Heartbeat
 from safety.envelope import Envelope
 from safety.gate import Gate
 from safety.supervisor import Supervisor
+from safety.watchdog import HardwareWatchdog, ServiceWatchdog, Watchdog
 
 _TRACE_S = 4.0
 _HOUSEKEEPING_S = 1.0
@@ -74,6 +76,7 @@ class Daemon:
             self.buses.append(plan.driver(plan.options, own, index, self.state))
         self.sensors: list[Sensor] = [plan.driver(plan.options) for plan in config.sensors]
 
+        self.boot = Boot.read(config.safety.watchdog.device if config.safety.watchdog else None)
         self.gate = Gate()
         self.heartbeat = Heartbeat()
         self.envelope = Envelope(config.joints, config.period_s)
@@ -154,6 +157,7 @@ class Daemon:
         self.events.listen(log.log_event)
         if self.recorder is not None:
             self.recorder.start(self.ticker.after_tick)
+        self.boot.tell(self.events, config.places.state)
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -188,7 +192,7 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self.server.close()
-            await self.robot.close()
+            await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
             if self.policy is not None:
                 await self.policy.close()
@@ -229,6 +233,10 @@ class Daemon:
 
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config
+        period_s = watchdog_period_s()
+        watchdogs: list[Watchdog] = [ServiceWatchdog(self.notifier.watchdog, period_s)] if period_s else []
+        if safety.watchdog:
+            watchdogs.append(HardwareWatchdog(safety.watchdog.device, safety.watchdog.timeout))
         slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
         return Supervisor(
             estop=open_input(safety.estop, "reflexd") if safety.estop else None,
@@ -239,8 +247,9 @@ class Daemon:
             stall_s=run.stall_s,
             priority=safety.priority,
             on_event=self._on_safety_event,
-            watchdog=self.notifier.watchdog,
-            watchdog_period_s=watchdog_period_s(),
+            watchdogs=watchdogs,
+            heartbeat_line=open_output(safety.heartbeat, "reflexd") if safety.heartbeat else None,
+            heartbeat_period_s=run.heartbeat_period_s,
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
         )
 

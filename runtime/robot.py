@@ -59,6 +59,8 @@ class Robot:
         self._lock = asyncio.Lock()
         self._off = asyncio.Event()
         self._off.set()
+        self._off_confirmed = True
+        """All motors have confirmed that their torque is off, or were never energised."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -91,6 +93,7 @@ class Robot:
                 raise Refused("not_ready", "the robot cannot be armed", reasons)
             if reasons := self._supervisor.arm():
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
+            self._off_confirmed = False
             try:
                 await self._gather("enable")
                 self._tell_warnings()
@@ -191,13 +194,16 @@ class Robot:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self) -> None:
-        """Controlled stop, torque off, everything closed. Never raises."""
+    async def close(self, clean: bool = True) -> None:
+        """Controlled stop, torque off, everything closed. Never raises.
+
+        `clean`: nothing has failed. The hardware watchdog is disarmed then, if the motors are known to be off.
+        """
         try:
             await self.disarm()
         except Refused as error:
             self._events.emit("robot.stop_failed", f"{error}: cutting power", level="error")
-        self._supervisor.stop()
+        self._supervisor.stop(clean and (self._off_confirmed or self._supervisor.power_cut))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(
             *(bus.close() for bus in self._buses),
@@ -223,7 +229,9 @@ class Robot:
         self._gate.close("power off")
         try:
             await self._gather("disable")
+            self._off_confirmed = True
         except BusError as error:
+            self._off_confirmed = False
             self._events.emit(
                 "robot.not_off", f"torque off was not confirmed: {error}; cutting drive-enable", level="error"
             )

@@ -37,6 +37,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "stop": {"category": supervisor.category, "reasons": list(supervisor.latched)},
         "estop": supervisor.estop_state,
         "drive_enable": supervisor.drive_enabled,
+        "reset_by": daemon.boot.reset_by,
         "tick": ticks.number,
         "rate_hz": daemon.config.control.rate,
         "rate_measured_hz": round((ticks.number + 1 - ticks.missed) / elapsed_s, 3),

@@ -36,12 +36,19 @@ class Cause(StrEnum):
     """The control loop has not beaten for too long."""
     DRIVE_ENABLE = "drive_enable"
     """The drive-enable line cannot be driven."""
+    HEARTBEAT = "heartbeat"
+    """The heartbeat line cannot be driven."""
+    WATCHDOG = "watchdog"
+    """The hardware watchdog cannot be fed."""
     STOP_OVERDUE = "stop_overdue"
     """The loop has not finished a stop in time."""
     LOOP_FAULT = "loop_fault"
     """The loop reports a fault."""
     STOP_REQUEST = "stop_request"
     """Somebody asked for a controlled stop."""
+
+
+_OUTPUTS = (Cause.DRIVE_ENABLE, Cause.HEARTBEAT, Cause.WATCHDOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,8 @@ class Inputs:
     """Since when the loop has been asked to stop, or has been stopping by itself, ns; None: it has not."""
     stop_timeout_ns: int
     """The longest that such a stop may take, ns."""
-    drive_enable_lost: bool
+    lost: frozenset[Cause]
+    """Outputs that do not obey: DRIVE_ENABLE, HEARTBEAT, WATCHDOG."""
     latched: frozenset[Cause] = frozenset()
 
     @property
@@ -103,8 +111,7 @@ def decide(inputs: Inputs, now_ns: int) -> Decision:
         reasons.append((Cause.ESTOP, Action.TORQUE_OFF))
     if inputs.estop_requested:
         reasons.append((Cause.ESTOP_REQUEST, Action.TORQUE_OFF))
-    if inputs.drive_enable_lost:
-        reasons.append((Cause.DRIVE_ENABLE, Action.TORQUE_OFF))
+    reasons += [(cause, Action.TORQUE_OFF) for cause in _OUTPUTS if cause in inputs.lost]
     if inputs.beat_ns is not None and now_ns - inputs.beat_ns > inputs.stall_ns:
         reasons.append((Cause.STALL, Action.TORQUE_OFF if powered else Action.WARN))
     if inputs.loop_fault:

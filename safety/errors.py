@@ -13,3 +13,7 @@ class EnvelopeError(SafetyError):
 
 class SupervisorError(SafetyError):
     """The safety thread could not be started, or is not running."""
+
+
+class WatchdogError(SafetyError):
+    """A hardware watchdog could not be armed: which device, what was found, what to do."""

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from drivers.errors import LineError
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat, LoopState
 from safety.decide import Action, Cause, Decision, Inputs, decide
 from safety.gate import Gate
+from safety.recovery import LINE_FAILURES, Recovery
 
 EstopState = Literal["none", "released", "pressed"]
 OnEvent = Callable[[str, str, str, dict[str, Any]], object]
@@ -39,8 +39,6 @@ class Interlock:
         """`cut_torque` switches torque off on every bus and returns what went wrong; `clock` times reactions."""
         self.estop_state: EstopState = "none" if estop is None else "pressed"
         """The e-stop as last read; a line that is gone counts as pressed."""
-        self.estop_lost = False
-        """The e-stop's line is gone for good."""
         self.drive_enabled = False
         """Drive-enable is driven active (where there is no such line: it would be)."""
         self.decision = Decision(Action.NONE, (), frozenset())
@@ -56,8 +54,9 @@ class Interlock:
         self._stop_timeout_ns = round(stop_timeout_s * 1e9)
         self._on_event = on_event
         self._clock = clock
-        self._drive_enable_problem = ""
-        self._estop_problem = ""
+        self._others: dict[Cause, str] = {}
+        self._estop_line = Recovery("the e-stop line", estop, lambda: estop and estop.read(), self.tell)
+        self._drive_line = Recovery("the drive-enable line", drive_enable, self._rest_drive_enable, self.tell)
         self._estop_pulse = False
         self._estop_order = ""
         self._stop_order = Action.NONE
@@ -67,6 +66,7 @@ class Interlock:
     def step(self, now_ns: int, estop_edge: bool = False) -> Decision:
         """Read, decide, act. `now_ns`: CLOCK_MONOTONIC, ns; `estop_edge`: the e-stop's line had an edge."""
         self._read_estop(estop_edge)
+        self._check_drive_enable()
         inputs = self._inputs()
         decision = decide(inputs, now_ns)
         if decision.action is Action.TORQUE_OFF:
@@ -82,6 +82,8 @@ class Interlock:
             self._stop_since_ns = None
         elif self._stop_since_ns is None:
             self._stop_since_ns = now_ns
+        self._estop_line.step(now_ns)  # last: nothing waits for a line to come back
+        self._drive_line.step(now_ns)
         return decision
 
     def arm(self, now_ns: int) -> list[str]:
@@ -127,8 +129,6 @@ class Interlock:
 
     def reset(self, now_ns: int) -> list[str]:
         """Forget what is latched, unless a cause still stands. Returns what stands. Never gives power back."""
-        if self._drive_enable_problem:
-            self._drive(active=False)
         decision = self.step(now_ns)
         inputs = self._inputs()
         if standing := [self._text(cause, inputs, now_ns) for cause in decision.blocking]:
@@ -139,10 +139,30 @@ class Interlock:
             self.step(now_ns)
         return []
 
-    def lose_estop(self, problem: str) -> None:
+    @property
+    def estop_lost(self) -> bool:
+        """The e-stop's line is gone: it counts as pressed until it is back."""
+        return bool(self._estop_line.problem)
+
+    @property
+    def power_cut(self) -> bool:
+        """There is a drive-enable line, it obeys, and it is inactive."""
+        return self._drive_enable is not None and not self._drive_line.problem and not self.drive_enabled
+
+    def lose_estop(self, error: Exception | str) -> None:
         """The e-stop's line is gone: it counts as pressed from now on."""
-        if not self.estop_lost:
-            self.estop_lost, self._estop_problem, self.estop_state = True, problem, "pressed"
+        self._estop_line.lose(error)
+        self.estop_state = "pressed"
+
+    def report(self, cause: Cause, problem: str) -> None:
+        """What is wrong with an output that somebody else drives, one sentence; empty: nothing.
+
+        `cause`: HEARTBEAT or WATCHDOG.
+        """
+        if problem:
+            self._others[cause] = problem
+        else:
+            self._others.pop(cause, None)
 
     def shut(self, reason: str) -> None:
         """Everything off, for good. Never raises."""
@@ -161,8 +181,8 @@ class Interlock:
         try:
             # Active is a closed contact: a cut wire reads as pressed.
             state: EstopState = "released" if self._estop.read() else "pressed"
-        except (LineError, OSError, ValueError) as error:
-            self.lose_estop(str(error))
+        except LINE_FAILURES as error:
+            self.lose_estop(error)
             return
         if state != self.estop_state:
             self.estop_state = state
@@ -170,6 +190,14 @@ class Interlock:
                 self.tell("safety.estop_released", "the e-stop is released; it stays latched until reset", "info")
         elif edge and state == "released":
             self._estop_pulse = True  # an edge between two reads of `released` is a press that was let go
+
+    def _check_drive_enable(self) -> None:
+        if self._drive_enable is None or self._drive_line.problem:
+            return
+        try:
+            self._drive_enable.check()
+        except LINE_FAILURES as error:
+            self._drive_line.lose(error)
 
     def _inputs(self) -> Inputs:
         beat = self._heartbeat.last
@@ -187,7 +215,7 @@ class Interlock:
             stop_requested=self._stop_order,
             stop_since_ns=self._stop_since_ns,
             stop_timeout_ns=self._stop_timeout_ns,
-            drive_enable_lost=bool(self._drive_enable_problem),
+            lost=frozenset([*self._others, *([Cause.DRIVE_ENABLE] if self._drive_line.problem else [])]),
             latched=frozenset(self.latched),
         )
 
@@ -224,23 +252,28 @@ class Interlock:
                 text = self._text(cause, inputs, now_ns)
                 self.tell(f"safety.{cause}", text, "warning", action=action.name.lower())
 
+    def _rest_drive_enable(self) -> None:
+        if self._drive_enable is not None:
+            self._drive_enable.set(False)
+
     def _drive(self, active: bool) -> bool:
-        """Drive the line; a failure is kept until the line has obeyed again. Returns whether it obeyed."""
+        """Drive the line. Returns whether it obeyed; one that did not is lost."""
         if self._drive_enable is None:
             return True
+        if self._drive_line.problem:
+            return False
         try:
             self._drive_enable.set(active)
-        except (LineError, OSError, ValueError) as error:
-            self._drive_enable_problem = str(error) or type(error).__name__
+        except LINE_FAILURES as error:
+            self._drive_line.lose(error)
             return False
-        self._drive_enable_problem = ""
         return True
 
     def _text(self, cause: Cause, inputs: Inputs, now_ns: int) -> str:
         match cause:
             case Cause.ESTOP:
                 return (
-                    f"the e-stop line is gone: {self._estop_problem}"
+                    f"the e-stop line is gone: {self._estop_line.problem}"
                     if self.estop_lost
                     else "the e-stop is pressed"
                 )
@@ -250,7 +283,9 @@ class Interlock:
                 age_ms, limit_ms = (now_ns - (inputs.beat_ns or 0)) / 1e6, self._stall_ns / 1e6
                 return f"the control loop has not run for {age_ms:.1f} ms, {limit_ms:g} ms are allowed"
             case Cause.DRIVE_ENABLE:
-                return f"drive-enable cannot be driven: {self._drive_enable_problem}"
+                return f"drive-enable cannot be driven: {self._drive_line.problem}"
+            case Cause.HEARTBEAT | Cause.WATCHDOG:
+                return self._others.get(cause, "")
             case Cause.STOP_OVERDUE:
                 return f"the control loop has not finished a stop within {self._stop_timeout_ns / 1e9:g} s"
             case Cause.LOOP_FAULT:

@@ -1,8 +1,9 @@
 """The supervisor: the independent safety task, on its own thread, above the control loop.
 
-The thread sleeps in poll(2) on three things: the e-stop's line, requests from other threads, and the time of the
-next check. After every wake-up it runs the interlock, whatever woke it. It feeds the service manager's watchdog
-itself, and only while the control loop beats, so that a dead thread and a dead loop both end in a restart.
+The thread sleeps in poll(2) on three things: the e-stop's line, requests from other threads, and the time of what
+is due next: a check, the feeding of a watchdog, an edge of the heartbeat line. After every wake-up it runs the
+interlock, whatever woke it. It feeds all watchdogs itself, and only while the control loop beats, so that a dead
+thread and a dead loop both end in a restart, and a dead machine in a reset.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat
 from safety.decide import Action, Cause
-from safety.errors import SupervisorError
+from safety.errors import SupervisorError, WatchdogError
+from safety.feeding import Feeding
 from safety.gate import Gate
 from safety.interlock import EstopState, Interlock, OnEvent
+from safety.pulse import Pulse
 from safety.scheduling import Scheduling, run_as_fifo
 from safety.torque_off import TorqueOff
+from safety.watchdog import Watchdog
 
+START_TIMEOUT_S = 2.0
+"""How long `start` waits at most for the safety thread, which arms the watchdogs first."""
 CALL_TIMEOUT_S = 0.5
 """How long `arm`, `disarm` and `reset` wait for the safety thread at most."""
 TORQUE_OFF_TIMEOUT_S = 0.02
 """How long the safety thread waits for all buses' torque off before it goes on without them."""
-WATCHDOG_PERIOD_S = 0.1
-"""How often the watchdog is fed when nobody says how often it must be."""
 
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _Request = tuple[Callable[[int], list[str]], Future[list[str]]]
@@ -51,8 +55,9 @@ class Supervisor:
         stall_s: float,
         priority: int,
         on_event: OnEvent,
-        watchdog: Callable[[], object] | None = None,
-        watchdog_period_s: float | None = None,
+        watchdogs: Sequence[Watchdog] = (),
+        heartbeat_line: OutputLine | None = None,
+        heartbeat_period_s: float = 0.1,
         stop_timeout_s: float = 1.0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -60,22 +65,18 @@ class Supervisor:
 
         `estop`: active while released, None for a robot without one. `stall_s`: oldest heartbeat allowed.
         `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
-        level, fields)` is called on the safety thread and must not block. `watchdog_period_s`: within which
-        `watchdog` must be called. `stop_timeout_s`: longest time for a stop that the loop makes.
+        level, fields)` is called on the safety thread and must not block. `watchdogs`: fed while the loop beats,
+        the mildest first. `heartbeat_line`: toggled under the same condition; `heartbeat_period_s`: full period of
+        the wave. `stop_timeout_s`: longest time for a stop that the loop makes.
         """
         self.scheduling = Scheduling(False, "the safety thread was not started")
         """Whether the safety thread runs in real time, or why not."""
         self._estop = estop
         self._drive_enable = drive_enable
         self._gate = gate
-        self._heartbeat = beat
-        self._stall_ns = round(stall_s * 1e9)
         self._period_ns = round(stall_s / 4 * 1e9)
         self._priority = priority
         self._on_event = on_event
-        self._watchdog = watchdog
-        self._watchdog_ns = round((watchdog_period_s / 4 if watchdog_period_s else WATCHDOG_PERIOD_S) * 1e9)
-        self._watchdog_due_ns = 0
         self._clock = clock
         self._torque_off = TorqueOff(torque_off, priority)
         self._interlock = Interlock(
@@ -89,10 +90,14 @@ class Supervisor:
             on_event,
             clock,
         )
+        tell = self._interlock.tell
+        pulse = Pulse(heartbeat_line, heartbeat_period_s, tell) if heartbeat_line is not None else None
+        self._feeding = Feeding(watchdogs, pulse, beat, round(stall_s * 1e9), tell)
         self._requests: deque[_Request] = deque()
         self._wake_fd = -1
         self._wake_lock = threading.Lock()
         self._stopping = False
+        self._clean = False
         self._off_asked = False
         self._death = ""
         self._started = threading.Event()
@@ -115,6 +120,11 @@ class Supervisor:
     def drive_enabled(self) -> bool:
         """Whether motor power is allowed to flow."""
         return self._interlock.drive_enabled
+
+    @property
+    def power_cut(self) -> bool:
+        """Whether there is a drive-enable line, and it is known to be inactive."""
+        return self._interlock.power_cut
 
     @property
     def latched(self) -> list[str]:
@@ -146,8 +156,8 @@ class Supervisor:
             self._thread.start()
         except (OSError, RuntimeError) as error:
             raise SupervisorError(f"the safety thread could not be started: {error}") from error
-        if not self._started.wait(CALL_TIMEOUT_S):
-            raise SupervisorError(self._death or f"the safety thread did not run within {CALL_TIMEOUT_S:g} s")
+        if not self._started.wait(START_TIMEOUT_S) or self._death:
+            raise SupervisorError(self._death or f"the safety thread did not run within {START_TIMEOUT_S:g} s")
 
     def arm(self) -> list[str]:
         """Make drive-enable active and permit `gate.open` once.
@@ -191,8 +201,13 @@ class Supervisor:
 
         return self._call(reset)
 
-    def stop(self) -> None:
-        """End the safety thread: gate closed, drive-enable inactive, torque off if it was armed, lines closed."""
+    def stop(self, clean: bool = False) -> None:
+        """End the safety thread: gate closed, drive-enable inactive, torque off if it was armed, lines closed.
+
+        `clean`: the motors are known to be off and nothing has failed, so the hardware watchdog is disarmed.
+        Otherwise it is left to reset the machine.
+        """
+        self._clean = clean
         self._stopping = True
         self._wake()
         if self._thread.ident is None:
@@ -235,12 +250,17 @@ class Supervisor:
             request, answer = self._requests.popleft()
             if answer.set_running_or_notify_cancel():
                 answer.set_result(request(now_ns))
-        self._feed(now_ns)
+        self._feeding.step(now_ns)
+        self._interlock.report(Cause.HEARTBEAT, self._feeding.pulse_problem)
+        self._interlock.report(Cause.WATCHDOG, self._feeding.watchdog_problem)
 
     def _run(self) -> None:
         try:
             self.scheduling = run_as_fifo(self._priority)
+            self._feeding.open()
             self._watch()
+        except WatchdogError as error:
+            self._death = str(error)
         except BaseException as error:
             self._death = f"the safety thread has died: {type(error).__name__}: {error}; restart the daemon"
         finally:
@@ -249,15 +269,15 @@ class Supervisor:
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
-        estop_fd = self._estop.fileno() if self._estop is not None else -1
-        if estop_fd >= 0:
-            poll.register(estop_fd, select.POLLIN | select.POLLPRI)
-        due_ns = self._clock()
-        self.step(due_ns)
+        estop_fd = -1
+        check_ns = self._clock()
+        self.step(check_ns)
         self._started.set()
         level = "info" if self.scheduling.achieved else "warning"
         self._interlock.tell("safety.started", f"safety thread: {self.scheduling.detail}", level)
         while not self._stopping:
+            estop_fd = self._watch_estop(poll, estop_fd)
+            due_ns = min(check_ns, self._feeding.due_ns or check_ns)
             ready = dict(poll.poll(max(0, math.ceil((due_ns - self._clock()) / 1e6))))
             now_ns = self._clock()
             if self._wake_fd in ready:
@@ -265,25 +285,25 @@ class Supervisor:
             if ready.get(estop_fd, 0) & _GONE:
                 self._interlock.lose_estop("its descriptor reports an error")
             self.step(now_ns, estop_fd in ready)
-            if estop_fd in ready and self._interlock.estop_lost:
-                poll.unregister(estop_fd)  # it would be readable for ever
-            if now_ns >= due_ns:
-                due_ns += self._period_ns * (1 + (now_ns - due_ns) // self._period_ns)
+            if now_ns >= check_ns:
+                check_ns += self._period_ns * (1 + (now_ns - check_ns) // self._period_ns)
 
-    def _feed(self, now_ns: int) -> None:
-        beat = self._heartbeat.last
-        if self._watchdog is None or now_ns < self._watchdog_due_ns:
-            return
-        if beat is not None and now_ns - beat.now_ns > self._stall_ns:
-            return
-        self._watchdog_due_ns = now_ns + self._watchdog_ns
-        with contextlib.suppress(Exception):  # unheard, the service manager acts by itself
-            self._watchdog()
+    def _watch_estop(self, poll: select.poll, watched: int) -> int:
+        """Watch the e-stop's descriptor while the line is there; one that is gone would be readable for ever."""
+        lost = self._estop is None or self._interlock.estop_lost
+        fd = -1 if self._estop is None or lost else self._estop.fileno()
+        if fd != watched:
+            if watched >= 0:
+                poll.unregister(watched)
+            if fd >= 0:
+                poll.register(fd, select.POLLIN | select.POLLPRI)
+        return fd
 
     def _end(self, reason: str) -> None:
         """Leave everything off, whatever has gone wrong before."""
         self._interlock.shut(reason)
         self._torque_off.stop(TORQUE_OFF_TIMEOUT_S)
+        self._feeding.close(clean=(self._clean and not self._death) or not self._started.is_set())
         for line in (self._drive_enable, self._estop):
             if line is not None:
                 with contextlib.suppress(Exception):
@@ -294,5 +314,6 @@ class Supervisor:
             os.close(wake_fd)
         while self._requests:
             self._requests.popleft()[1].cancel()
-        if self._death:
+        if self._death and self._started.is_set():
             self._interlock.tell("safety.thread_died", self._death, "error")
+        self._started.set()

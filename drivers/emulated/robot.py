@@ -167,6 +167,7 @@ class Robot:
         self._stopping = False
         self._gpio: GpioChip | None = None
         self._power: PowerFile | None = None
+        self._heartbeat_edges = 0
         self._buses: dict[str, EmulatedBus] = {}
         self._sensors: dict[str, EmulatedSensor] = {}
         self._parts = ExitStack()
@@ -187,7 +188,9 @@ class Robot:
             else:
                 plant.power(spec.gpio is None or not spec.drive_enable)
             if spec.gpio is not None:
-                outputs = {} if self._power else {"drive_enable": plant.power}
+                outputs: dict[str, Callable[[bool], None]] = {"heartbeat": self._on_heartbeat}
+                if self._power is None:
+                    outputs["drive_enable"] = plant.power
                 self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
@@ -244,6 +247,9 @@ class Robot:
         if self.trajectory.due(plant.time):
             self.trajectory.add(plant.time, plant.snapshot())
 
+    def _on_heartbeat(self, level: bool) -> None:
+        self._heartbeat_edges += 1
+
     # The control channel -------------------------------------------------------------------------------------
 
     def _control(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -275,6 +281,7 @@ class Robot:
             "priority": self.priority,
             "power": self.plant.powered,
             "pressed": self._gpio is not None and not self._gpio.level("estop"),
+            "heartbeat_edges": self._heartbeat_edges,
             "joints": joints,
             "buses": {
                 name: {

@@ -41,20 +41,25 @@ class ChipInput:
     def __init__(self, options: GpioLine, consumer: str) -> None:
         """Request the line. Raises LineError."""
         self._options = options
-        settings = gpiod.LineSettings(
+        self._consumer = consumer
+        self._settings = gpiod.LineSettings(
             direction=Direction.INPUT,
             edge_detection=Edge.BOTH,
             active_low=options.active_low,
             bias=_BIAS[options.bias],
         )
-        self._request = _request(options, settings, consumer)
-        self._fd: int = self._request.fd
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
+        self.reopen()
 
     def fileno(self) -> int:
         """Descriptor that becomes readable at an edge, and when the chip is gone."""
         return self._fd
+
+    def reopen(self) -> None:
+        """Request the line, again after `close`. Raises LineError."""
+        self._request = _request(self._options, self._settings, self._consumer)
+        self._fd: int = self._request.fd
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
 
     def read(self) -> bool:
         """Level now, after dropping the edges that led to it. Raises LineError when the line is gone."""
@@ -73,6 +78,7 @@ class ChipInput:
 
     def close(self) -> None:
         """Give the line back."""
+        self._fd = -1
         with contextlib.suppress(*_FAILURES):
             self._request.release()
 
@@ -83,13 +89,14 @@ class ChipOutput:
     def __init__(self, options: GpioLine, consumer: str) -> None:
         """Request the line. Raises LineError."""
         self._options = options
-        settings = gpiod.LineSettings(
+        self._consumer = consumer
+        self._settings = gpiod.LineSettings(
             direction=Direction.OUTPUT,
             output_value=Value.INACTIVE,
             active_low=options.active_low,
             bias=_BIAS[options.bias],
         )
-        self._request = _request(options, settings, consumer)
+        self.reopen()
 
     def set(self, active: bool) -> None:
         """Drive the line. Raises LineError when it is gone."""
@@ -97,6 +104,17 @@ class ChipOutput:
             self._request.set_value(self._options.line, Value.ACTIVE if active else Value.INACTIVE)
         except _FAILURES as error:
             raise _line_error(self._options, "cannot be driven", error) from error
+
+    def check(self) -> None:
+        """Raise LineError when the line is gone; drives nothing."""
+        try:
+            self._request.get_value(self._options.line)
+        except _FAILURES as error:
+            raise _line_error(self._options, "is gone", error) from error
+
+    def reopen(self) -> None:
+        """Request the line, inactive; again after `close`. Raises LineError."""
+        self._request = _request(self._options, self._settings, self._consumer)
 
     def close(self) -> None:
         """Drive the line inactive and give it back."""

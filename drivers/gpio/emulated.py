@@ -13,6 +13,7 @@ import socket
 
 from drivers.errors import LineError
 from drivers.gpio.options import EmulatedLine
+from drivers.line import REOPEN_SECONDS
 
 ANSWER_SECONDS = 2.0
 _LEVELS = (b"\x00", b"\x01")
@@ -24,11 +25,28 @@ class _Connection:
 
     def __init__(self, options: EmulatedLine, direction: str) -> None:
         self._options = options
+        self._direction = direction
+        self._open(ANSWER_SECONDS)
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable at a change, and when the line is gone."""
+        return self._socket.fileno()
+
+    def reopen(self) -> None:
+        """Request the line again after `close`. Raises LineError."""
+        self._open(REOPEN_SECONDS)
+
+    def close(self) -> None:
+        """Give the line back; the chip drives an output inactive."""
+        self._socket.close()
+
+    def _open(self, answer_s: float) -> None:
+        request = {"line": self._options.line, "direction": self._direction}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._socket.settimeout(ANSWER_SECONDS)
-            self._socket.connect(os.fspath(options.path))
-            self._socket.send(json.dumps({"line": options.line, "direction": direction}).encode())
+            self._socket.settimeout(answer_s)
+            self._socket.connect(os.fspath(self._options.path))
+            self._socket.send(json.dumps(request).encode())
             answer = self._socket.recv(_MESSAGE_MAX)
             self._socket.setblocking(False)
         except OSError as error:
@@ -40,10 +58,6 @@ class _Connection:
             self._socket.close()
             raise self._error(f"was refused: {_reason(answer)}")
         self._active = answer == _LEVELS[1]
-
-    def fileno(self) -> int:
-        """Descriptor that becomes readable at a change, and when the line is gone."""
-        return self._socket.fileno()
 
     def _error(self, what: str) -> LineError:
         return LineError(f"emulated GPIO line {self._options.line} at {self._options.path} {what}")
@@ -69,10 +83,6 @@ class EmulatedInput(_Connection):
                 raise self._error(f"is gone: {_reason(message)}")
             self._active = message == _LEVELS[1]
 
-    def close(self) -> None:
-        """Give the line back."""
-        self._socket.close()
-
 
 class EmulatedOutput(_Connection):
     """An output line of the emulated chip, inactive from the start until `set`."""
@@ -88,9 +98,15 @@ class EmulatedOutput(_Connection):
         except OSError as error:
             raise self._error(f"is gone: {error.strerror or error}; is the emulated robot running?") from error
 
-    def close(self) -> None:
-        """Give the line back; the chip drives it inactive."""
-        self._socket.close()
+    def check(self) -> None:
+        """Raise LineError when the line is gone; drives nothing."""
+        try:
+            message = self._socket.recv(_MESSAGE_MAX)  # the chip has nothing to say to a good output
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._error(f"is gone: {error.strerror or error}; is the emulated robot running?") from error
+        raise self._error(f"is gone: {_reason(message)}")
 
 
 def _reason(message: bytes) -> str:

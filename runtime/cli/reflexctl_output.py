@@ -234,6 +234,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("mode", ("mode",), _same("mode")),
     ("stop", ("stop",), _stop),
     ("e-stop", ("estop", "drive_enable"), _safety),
+    ("last reset", ("reset_by",), lambda s: f"by the hardware watchdog {s['reset_by']}: something had frozen"),
     ("rate", ("rate_hz", "rate_measured_hz", "tick", "missed_deadlines"), _rate),
     ("lateness", ("lateness_us",), _same("lateness_us", " us")),
     ("cost", ("cost_us",), _same("cost_us", " us")),

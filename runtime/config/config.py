@@ -40,7 +40,13 @@ class Config:
     @property
     def stall_s(self) -> float:
         """Without a beat for this long the safety task stops the robot, s."""
-        return self.safety.stall if self.safety.stall is not None else max(3 * self.period_s, 0.02)
+        return self.safety.stall_s(self.period_s)
+
+    @property
+    def heartbeat_period_s(self) -> float:
+        """Full period of the heartbeat line's wave, s."""
+        given = self.safety.heartbeat_period
+        return given if given is not None else max(self.stall_s, 0.02)
 
     @classmethod
     def of(cls, draft: Draft, places: Places, warnings: list[str]) -> Config:

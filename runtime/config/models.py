@@ -49,8 +49,18 @@ class Realtime(Options):
     """After this long (s) a thread that computes must let the control loop have the interpreter."""
 
 
+class HardwareWatchdog(Options):
+    """The machine's own watchdog, which resets the machine when the whole daemon or the kernel has frozen. Left
+    out: none is used. See docs/safety.md before you switch it on."""
+
+    device: Path
+    """The watchdog's device, for example `/dev/watchdog0`."""
+    timeout: int = Field(default=10, ge=1, le=3600)
+    """So long (s) after its last feeding it resets the machine; longer than a restart of the daemon takes."""
+
+
 class Safety(Options):
-    """The safety task, the e-stop and the drive-enable line."""
+    """The safety task, the e-stop, the drive-enable line, and who else watches."""
 
     priority: int = Field(default=80, ge=2, le=99)
     """SCHED_FIFO priority of the safety thread; must be above `realtime.priority`."""
@@ -64,6 +74,18 @@ class Safety(Options):
     drive_enable: LineOptions | None = None
     """The output that lets motor power flow, active only while everything is well. Left out: motors are
     switched off through their bus alone."""
+    heartbeat: LineOptions | None = None
+    """An output that the safety thread toggles while the control loop is alive, for a relay or a microcontroller
+    that cuts power when it stops. Left out: none is used."""
+    heartbeat_period: float | None = Field(default=None, ge=0.01, le=10)
+    """Full period of the heartbeat's square wave, s; at least half of `stall`. Left out: as long as `stall`, but
+    not less than 0.02 s."""
+    watchdog: HardwareWatchdog | None = None
+    """The machine's own watchdog."""
+
+    def stall_s(self, period_s: float) -> float:
+        """Oldest beat of the control loop that is allowed, s; `period_s`: the loop's period."""
+        return self.stall if self.stall is not None else max(3 * period_s, 0.02)
 
 
 class CommandSpec(Options):

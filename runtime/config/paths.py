@@ -25,6 +25,7 @@ SOCKETS = frozenset(
         ("emulated", "control"),
         ("safety", "estop", "path"),
         ("safety", "drive_enable", "path"),
+        ("safety", "heartbeat", "path"),
     }
 )
 """Unix sockets, whatever their value; anything else counts as one when it lies under `{run}`."""

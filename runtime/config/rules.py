@@ -11,7 +11,7 @@ from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
 from runtime.config import policy_rules
 from runtime.config.draft import BusPlan, Draft
-from runtime.config.models import Emulated
+from runtime.config.models import Emulated, Safety
 from runtime.config.paths import CLASS_PATTERN, Place, beside
 from runtime.config.words import found, meant, one_of
 
@@ -145,6 +145,7 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
         )
     if not safety:
         return
+    _heartbeat(draft, safety, warnings)
     if safety.estop is None and safety.run_without_estop:
         warnings.append("safety.run_without_estop is true: motors are energised and no e-stop can stop them")
     elif safety.estop is None:
@@ -158,6 +159,20 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
         warnings.append(
             "no [safety.drive_enable]: nothing cuts the motors' power when a bus does not answer; "
             "configure the line that feeds the power relay"
+        )
+
+
+def _heartbeat(draft: Draft, safety: Safety, warnings: list[str]) -> None:
+    period_s = safety.heartbeat_period
+    if period_s is None:
+        return
+    if safety.heartbeat is None:
+        warnings.append("safety.heartbeat_period has no effect without [safety.heartbeat]; remove it")
+    elif draft.control and period_s < (stall_s := safety.stall_s(1 / draft.control.rate)) / 2:
+        draft.report(
+            ("safety", "heartbeat_period"),
+            f"found {period_s:g}, expected at least half of safety.stall ({stall_s / 2:g} s): the loop is checked "
+            f"every {stall_s / 4:g} s, and an edge must not say more than was checked; raise it or leave it out",
         )
 
 
@@ -194,7 +209,7 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
         warnings.append(f"the emulator does not feed the sensor {name}: add it to emulated.sensors")
     if emulated.task and not CLASS_PATTERN.fullmatch(emulated.task):
         draft.report(("emulated", "task"), f'found {found(emulated.task)}, expected "module:Class"; correct it')
-    for key in ("estop", "drive_enable"):
+    for key in ("estop", "drive_enable", "heartbeat"):
         line = getattr(draft.safety, key, None)
         if isinstance(line, EmulatedLine) and (str(line.path), line.line) != (emulated.gpio, key):
             draft.report(

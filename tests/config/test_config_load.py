@@ -61,6 +61,31 @@ def test_stall_depends_on_the_rate(rate: float, given: float | None, stall: floa
     assert config.stall_s == pytest.approx(stall)
 
 
+@pytest.mark.parametrize(
+    ("rate", "stall", "given", "period"),
+    [(400, None, None, 0.02), (50, None, None, 0.06), (400, 0.005, None, 0.02), (400, None, 0.01, 0.01)],
+)
+def test_the_heartbeat_is_as_long_as_a_stall_unless_told_otherwise(
+    rate: float, stall: float | None, given: float | None, period: float, load_with: Load
+) -> None:
+    heartbeat = {"type": "gpio", "chip": "/dev/gpiochip0", "line": 4}
+    safety = {"safety.stall": stall, "safety.heartbeat": heartbeat, "safety.heartbeat_period": given}
+    config = load_with(overrides={"control.rate": rate, "policy.rate": 10, **safety})
+    assert config.heartbeat_period_s == pytest.approx(period)
+
+
+def test_a_heartbeat_period_without_a_line_is_warned_of(load_with: Load) -> None:
+    warnings = load_with(overrides={"safety.heartbeat_period": 0.1}).warnings
+    assert "safety.heartbeat_period has no effect without [safety.heartbeat]; remove it" in warnings
+
+
+def test_no_hardware_watchdog_is_used_unless_it_is_configured(load_with: Load) -> None:
+    assert load_with().safety.watchdog is None
+    config = load_with(overrides={"safety.watchdog": {"device": "/dev/watchdog0"}})
+    assert config.safety.watchdog is not None
+    assert (str(config.safety.watchdog.device), config.safety.watchdog.timeout) == ("/dev/watchdog0", 10)
+
+
 def test_an_estop_needs_no_word_of_warning(load_with: Load) -> None:
     estop = {"type": "gpio", "chip": "/dev/gpiochip0", "line": 17}
     assert load_with(overrides={"safety.estop": estop, "safety.run_without_estop": None}).warnings == ()

@@ -92,6 +92,16 @@ FIELDS = [
         "change it",
     ),
     (
+        {"safety.watchdog": {"device": "/dev/watchdog0", "timeout": 0}},
+        "safety.watchdog.timeout: found 0, expected a number of at least 1 (so long (s) after its last feeding it "
+        "resets the machine); change it",
+    ),
+    (
+        {"safety.watchdog": {"device": "/dev/watchdog0", "timeout": 2.5}},
+        "safety.watchdog.timeout: found 2.5, expected a whole number (so long (s) after its last feeding it resets "
+        "the machine); change it",
+    ),
+    (
         {"policy.between": "blend"},
         'policy.between: found "blend", expected "interpolate" or "hold"; write one of these',
     ),
@@ -137,6 +147,20 @@ ACROSS = [
         {"safety.stall": 0.004},
         "safety.stall: found 0.004, expected at least 2 periods of the loop (0.005 s at 400 Hz): a single late tick "
         "must not stop the robot; raise it or leave it out",
+    ),
+    (
+        {
+            "safety.stall": 0.06,
+            "safety.heartbeat": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 4},
+            "safety.heartbeat_period": 0.02,
+        },
+        "safety.heartbeat_period: found 0.02, expected at least half of safety.stall (0.03 s): the loop is checked "
+        "every 0.015 s, and an edge must not say more than was checked; raise it or leave it out",
+    ),
+    (
+        {"safety.heartbeat": {"type": "emulated", "path": "{run}/other.sock", "line": "heartbeat"}},
+        'safety.heartbeat: found line "heartbeat" at /run/leg/other.sock, expected "heartbeat" at '
+        "/run/leg/gpio.sock, where the emulator has it; correct one of them",
     ),
     (
         {"control.rate": 20.0, "policy.rate": 10.0},

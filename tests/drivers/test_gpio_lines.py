@@ -174,6 +174,43 @@ def test_an_output_that_is_gone_is_an_error(requests: list[StandInRequest]) -> N
     assert requests[0].released
 
 
+def test_lines_are_requested_again_with_the_same_settings(requests: list[StandInRequest]) -> None:
+    for opener in (open_input, open_output):
+        line = opener(REAL, "a test")
+        first = requests[-1]
+        line.close()
+        line.reopen()
+        second = requests[-1]
+        assert first.released
+        assert not second.released
+        assert (second.path, second.line, second.consumer) == (first.path, first.line, "a test")
+        assert second.settings is first.settings
+        line.close()
+        assert second.released
+
+
+def test_an_input_that_is_open_again_is_read_through_its_new_descriptor(requests: list[StandInRequest]) -> None:
+    line = open_input(REAL)
+    line.close()
+    assert line.fileno() == -1
+    line.reopen()
+    requests[-1].edge(Value.ACTIVE)
+    assert readable(line)
+    assert line.read() is True
+    line.close()
+
+
+def test_an_output_is_checked_without_being_driven(requests: list[StandInRequest]) -> None:
+    line = open_output(REAL)
+    line.check()
+    requests[0].error = OSError(errno.ENODEV, "No such device")
+    with pytest.raises(LineError, match=r"ESTOP of /dev/gpiochip0 is gone: No such device; the chip is gone"):
+        line.check()
+    requests[0].error = None
+    assert requests[0].driven == []
+    line.close()
+
+
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
@@ -348,6 +385,62 @@ def test_emulated_output_is_gone_with_its_chip(chip: RunningChip) -> None:
     with pytest.raises(LineError, match=r"drive_enable at .* is gone"):
         line.set(True)
     line.close()
+
+
+def test_emulated_output_is_checked_without_being_driven(chip: RunningChip) -> None:
+    line = open_output(emulated(chip, "drive_enable"))
+    line.set(True)
+    line.check()
+    chip.wait_for([True])
+    chip.close()
+    with pytest.raises(LineError, match=r"drive_enable at .* is gone: the chip closed the connection"):
+        line.check()
+    line.close()
+
+
+def test_emulated_lines_come_back_with_their_chip(chip: RunningChip) -> None:
+    estop, drive = open_input(emulated(chip, "estop")), open_output(emulated(chip, "drive_enable"))
+    chip.close()
+    for line in (estop, drive):
+        line.close()
+        with pytest.raises(LineError, match="is the emulated robot running"):
+            line.reopen()
+    again = RunningChip(chip.path)
+    try:
+        estop.reopen()
+        drive.reopen()
+        again.press(True)
+        wait_readable(estop)
+        assert estop.read() is False
+        drive.set(True)
+        again.wait_for([True])
+    finally:
+        estop.close()
+        drive.close()
+        again.close()
+
+
+def test_a_chip_that_says_nothing_is_waited_for_only_briefly_when_reopening(
+    chip: RunningChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = open_input(emulated(chip, "estop"))
+    line.close()
+    chip.close()
+    waits: list[float] = []
+    settimeout = socket.socket.settimeout
+
+    def note(self: socket.socket, seconds: float) -> None:
+        waits.append(seconds)
+        settimeout(self, seconds)
+
+    monkeypatch.setattr(socket.socket, "settimeout", note)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.bind(os.fspath(chip.path))
+        silent.listen()
+        with pytest.raises(LineError, match="timed out"):
+            line.reopen()
+    chip.path.unlink()
+    assert waits == [0.05]
 
 
 def test_unknown_lines_and_wrong_directions_are_refused_by_name(chip: RunningChip) -> None:

@@ -32,6 +32,7 @@ STATUS: dict[str, Any] = {
     "stop": {"category": None, "reasons": []},
     "estop": "released",
     "drive_enable": True,
+    "reset_by": None,
     "tick": 1234,
     "rate_hz": 500.0,
     "rate_measured_hz": 499.9987,

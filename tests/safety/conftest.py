@@ -10,6 +10,7 @@ import pytest
 
 from drivers.errors import LineError
 from drivers.joint import Joint
+from safety.errors import WatchdogError
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +23,17 @@ def make_joint() -> Callable[..., Joint]:
 
 
 class Line:
-    """An input and output line without a wire; `broken` makes it fail as a line that is gone."""
+    """An input and output line without a wire.
+
+    `broken` makes it fail as a line that is gone, `stuck` as an output that cannot be driven.
+    """
 
     def __init__(self, level: bool = False) -> None:
         self.level = level
         self.broken = False
+        self.stuck = False
         self.closed = False
+        self.tries = 0
         self.history: list[bool] = []
 
     def fileno(self) -> int:
@@ -40,12 +46,20 @@ class Line:
 
     def set(self, active: bool) -> None:
         self.history.append(active)
-        if self.broken:
+        if self.broken or self.stuck:
             raise LineError("the wire is cut")
         self.level = active
 
+    def check(self) -> None:
+        self.read()
+
+    def reopen(self) -> None:
+        self.tries += 1
+        if self.broken:
+            raise LineError("there is no such chip")
+        self.closed = False
+
     def close(self) -> None:
-        self.level = False
         self.closed = True
 
 
@@ -53,10 +67,9 @@ class WiredInput:
     """An input line on one end of a socket pair; the test holds `wire`, the other end."""
 
     def __init__(self, level: bool = True) -> None:
-        self.wire, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
         self._level = level
-        self.closed = False
+        self.chip_is_gone = False
+        self.reopen()
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -71,10 +84,43 @@ class WiredInput:
                 raise LineError("the wire is cut")
             self._level = message == b"\x01"
 
+    def reopen(self) -> None:
+        if self.chip_is_gone:
+            raise LineError("there is no such chip")
+        self.wire, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
+        self.closed = False
+
     def close(self) -> None:
         self._socket.close()
         self.wire.close()
         self.closed = True
+
+
+class FakeWatchdog:
+    """A watchdog that notes what is done to it."""
+
+    def __init__(self, timeout_s: float = 0.02, name: str = "a watchdog") -> None:
+        self.name, self.timeout_s = name, timeout_s
+        self.refusal = ""
+        self.failure: OSError | None = None
+        self.fed: list[float] = []
+        self.calls: list[str] = []
+
+    def open(self) -> tuple[str, str]:
+        self.calls.append("open")
+        if self.refusal:
+            raise WatchdogError(self.refusal)
+        return f"{self.name} is armed", "info"
+
+    def feed(self) -> None:
+        if self.failure:
+            raise self.failure
+        self.fed.append(time.monotonic())
+
+    def close(self, clean: bool) -> tuple[str, str]:
+        self.calls.append("disarm" if clean else "leave")
+        return f"{self.name} is closed", "info"
 
 
 class EventLog(list[tuple[str, str, str, dict[str, Any]]]):
@@ -94,6 +140,11 @@ class EventLog(list[tuple[str, str, str, dict[str, Any]]]):
 @pytest.fixture
 def line() -> type[Line]:
     return Line
+
+
+@pytest.fixture
+def fake_watchdog() -> type[FakeWatchdog]:
+    return FakeWatchdog
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ class Estop:
             except BlockingIOError:
                 return self._level
 
+    def reopen(self) -> None:
+        pass
+
     def close(self) -> None:
         self._end.close()
 
@@ -49,6 +52,12 @@ class Drive:
     def set(self, active: bool) -> None:
         if not active:
             self.off_ns = time.monotonic_ns()
+
+    def check(self) -> None:
+        pass
+
+    def reopen(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -24,11 +24,12 @@ CALM = Inputs(
     stop_requested=Action.NONE,
     stop_since_ns=None,
     stop_timeout_ns=TIMEOUT,
-    drive_enable_lost=False,
+    lost=frozenset(),
 )
 BOOLS = (False, True)
 BEATS = (None, NOW, NOW - STALL, NOW - STALL - 1, NOW + 5)
 SINCE = (None, NOW, NOW - TIMEOUT, NOW - TIMEOUT - 1)
+LOST = (frozenset[Cause](), frozenset({Cause.DRIVE_ENABLE}), frozenset({Cause.HEARTBEAT, Cause.WATCHDOG}))
 LATCHED = (frozenset[Cause](), frozenset({Cause.STALL}), frozenset({Cause.ESTOP, Cause.STOP_OVERDUE}))
 
 
@@ -61,7 +62,7 @@ def every_input() -> list[Inputs]:
             BOOLS,
             (Action.NONE, Action.HOLD, Action.CONTROLLED_STOP),
             SINCE,
-            BOOLS,
+            LOST,
             LATCHED,
         )
     ]
@@ -81,7 +82,9 @@ def expected(inputs: Inputs) -> tuple[dict[Cause, Action], frozenset[Cause]]:
     table = [
         (Cause.ESTOP, inputs.estop_pressed, off),
         (Cause.ESTOP_REQUEST, inputs.estop_requested, off),
-        (Cause.DRIVE_ENABLE, inputs.drive_enable_lost, off),
+        (Cause.DRIVE_ENABLE, Cause.DRIVE_ENABLE in inputs.lost, off),
+        (Cause.HEARTBEAT, Cause.HEARTBEAT in inputs.lost, off),
+        (Cause.WATCHDOG, Cause.WATCHDOG in inputs.lost, off),
         (Cause.STALL, inputs.beat_ns == NOW - STALL - 1, off if power else Action.WARN),
         (Cause.LOOP_FAULT, inputs.loop_fault, Action.CONTROLLED_STOP if power else Action.WARN),
         (Cause.STOP_REQUEST, stop_goes_on, inputs.stop_requested),

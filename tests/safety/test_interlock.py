@@ -145,14 +145,44 @@ def test_the_edge_of_a_release_is_no_press(bench: Bench) -> None:
     assert bench.reset() == []
 
 
-def test_an_estop_line_that_is_gone_is_pressed_for_good(bench: Bench) -> None:
+def test_an_estop_line_that_is_gone_is_pressed_until_it_is_back_and_reset(bench: Bench) -> None:
     bench.armed()
     bench.estop.broken = True
     assert bench.step() == Action.TORQUE_OFF
     assert not bench.powered
-    bench.estop.broken = False
+    assert bench.events.names[-1] == "safety.line_lost"
+    assert bench.estop.closed, "or its chip would come back under another number"
     assert bench.reset() == ["the e-stop line is gone: the wire is cut"]
-    assert bench.interlock.estop_state == "pressed"
+    bench.step(1000)
+    assert bench.reset() == ["the e-stop line is gone: there is no such chip"]
+    bench.estop.broken = False
+    bench.step(999)
+    assert bench.reset() == ["the e-stop line is gone: there is no such chip"]
+    bench.step(1)
+    assert bench.events.names[-1] == "safety.line_back"
+    assert bench.interlock.estop_state == "pressed", "it was not read since"
+    assert bench.step() == Action.TORQUE_OFF
+    assert bench.interlock.estop_state == "released"
+    assert not bench.powered
+    assert bench.reset() == []
+    bench.armed()
+
+
+def test_an_estop_line_that_comes_back_pressed_is_pressed(bench: Bench) -> None:
+    bench.estop.broken = True
+    bench.step()
+    bench.estop.broken, bench.estop.level = False, False
+    bench.step(1000)
+    bench.step()
+    assert bench.reset() == ["the e-stop is pressed"]
+
+
+def test_a_line_that_is_gone_is_tried_once_a_second_and_told_once(bench: Bench) -> None:
+    bench.estop.broken = bench.drive.broken = True
+    for _ in range(1000):
+        bench.step(5)
+    assert bench.estop.tries == bench.drive.tries == 4
+    assert bench.events.names.count("safety.line_lost") == 2
 
 
 def test_a_robot_without_estop_and_drive_enable(line: Any, events: Any) -> None:
@@ -205,6 +235,19 @@ def test_every_reason_against_arming_is_told_at_once(bench: Bench) -> None:
         "the e-stop is pressed; reset once the cause is gone",
         "the control loop is not running",
     ]
+
+
+def test_power_is_known_to_be_cut_only_by_a_line_that_obeys(bench: Bench, line: Any, events: Any) -> None:
+    assert bench.interlock.power_cut
+    bench.armed()
+    assert not bench.interlock.power_cut
+    bench.drive.stuck = True
+    bench.interlock.request_stop(0, "test", bench.now)
+    assert not bench.interlock.power_cut
+    bench.drive.stuck = False
+    bench.step(1000)
+    assert bench.interlock.power_cut
+    assert not Bench(line, events, drive=False).interlock.power_cut
 
 
 def test_an_emergency_stop_by_software_latches(bench: Bench) -> None:
@@ -289,19 +332,49 @@ def test_a_fault_of_the_loop_is_escalated_when_its_stop_takes_too_long(bench: Be
 
 def test_a_drive_enable_that_cannot_be_driven_active_is_a_latched_fault(bench: Bench) -> None:
     bench.beat()
-    bench.drive.broken = True
+    bench.drive.stuck = True
     assert bench.arm() == ["drive-enable cannot be driven: the wire is cut"]
     assert not bench.interlock.drive_enabled
     assert not bench.gate.open()
+    bench.step(1000)
+    assert bench.reset() == ["drive-enable cannot be driven: the wire is cut"]
+    bench.drive.stuck = False
+    bench.step(1000)
+    assert bench.reset() == []
+    bench.armed()
+
+
+def test_a_drive_enable_that_is_gone_cuts_power_through_the_bus(bench: Bench) -> None:
+    bench.armed()
+    bench.drive.broken = True
+    assert bench.step(5, LoopState.ENERGISED) == Action.TORQUE_OFF
+    assert len(bench.order) == 1
+    assert not bench.gate.is_open
+    assert not bench.interlock.drive_enabled
     assert bench.reset() == ["drive-enable cannot be driven: the wire is cut"]
     bench.drive.broken = False
+    bench.step(1000)
+    assert bench.drive.history[-1] is False, "it comes back inactive"
+    assert bench.reset() == []
+    bench.armed()
+
+
+@pytest.mark.parametrize("cause", [Cause.HEARTBEAT, Cause.WATCHDOG])
+def test_another_output_that_fails_cuts_power_and_latches(bench: Bench, cause: Cause) -> None:
+    bench.armed()
+    bench.interlock.report(cause, "it is broken")
+    assert bench.step(5, LoopState.ENERGISED) == Action.TORQUE_OFF
+    assert not bench.powered
+    assert bench.reset() == ["it is broken"]
+    bench.interlock.report(cause, "")
+    assert bench.step() == Action.TORQUE_OFF
     assert bench.reset() == []
     bench.armed()
 
 
 def test_a_drive_enable_that_fails_in_a_stop_does_not_keep_torque_on(bench: Bench) -> None:
     bench.armed()
-    bench.drive.broken = True
+    bench.drive.stuck = True
     bench.estop.level = False
     bench.step()
     assert not bench.gate.is_open

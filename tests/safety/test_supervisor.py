@@ -11,6 +11,7 @@ import pytest
 
 from safety.beat import Heartbeat, LoopState
 from safety.decide import Action
+from safety.errors import SupervisorError
 from safety.gate import Gate
 from safety.supervisor import Supervisor
 
@@ -50,7 +51,11 @@ class Robot:
     heartbeat: Heartbeat
     loop: Loop
     cuts: list[str]
-    fed: list[float]
+    watchdog: Any
+
+    @property
+    def fed(self) -> list[float]:
+        return list(self.watchdog.fed)
 
     def arm(self) -> None:
         assert self.supervisor.arm() == []
@@ -63,13 +68,13 @@ class Robot:
 
 
 @pytest.fixture
-def build(line: Any, wired_input: Any, events: Any) -> Iterator[Callable[..., Robot]]:
+def build(line: Any, wired_input: Any, fake_watchdog: Any, events: Any) -> Iterator[Callable[..., Robot]]:
     made: list[Robot] = []
 
     def make(*more: Callable[[], None], stall_s: float = STALL_S, start: bool = True, **options: Any) -> Robot:
         gate, heartbeat, estop, drive = Gate(), Heartbeat(), wired_input(), line()
+        watchdog = fake_watchdog()
         cuts: list[str] = []
-        fed: list[float] = []
         supervisor = Supervisor(
             estop,
             drive,
@@ -79,13 +84,12 @@ def build(line: Any, wired_input: Any, events: Any) -> Iterator[Callable[..., Ro
             stall_s,
             options.pop("priority", 0),
             events,
-            watchdog=lambda: fed.append(time.monotonic()),
-            watchdog_period_s=0.02,
+            watchdogs=[watchdog],
             **options,
         )
         if start:
             supervisor.start()
-        made.append(Robot(supervisor, estop, drive, gate, heartbeat, Loop(heartbeat), cuts, fed))
+        made.append(Robot(supervisor, estop, drive, gate, heartbeat, Loop(heartbeat), cuts, watchdog))
         return made[-1]
 
     yield make
@@ -221,33 +225,109 @@ def test_the_death_of_the_safety_thread_leaves_everything_off(
     assert len(robot.fed) == fed
 
 
-def test_the_watchdog_is_fed_before_the_loop_runs_and_while_it_beats(
-    build: Callable[..., Robot], wait_until: Any
+def test_watchdogs_and_the_heartbeat_line_do_not_wait_for_the_next_check(
+    build: Callable[..., Robot], wait_until: Any, line: Any
+) -> None:
+    pulse = line()
+    robot = build(stall_s=240.0, heartbeat_line=pulse, heartbeat_period_s=0.02)
+    wait_until(lambda: len(robot.fed) >= 5)
+    wait_until(lambda: len(pulse.history) >= 10)
+    assert pulse.history[:4] == [True, False, True, False]
+    robot.supervisor.stop()
+    assert pulse.closed
+    assert not pulse.level
+
+
+def test_a_blocked_loop_is_fed_for_no_more_and_its_heartbeat_rests(
+    build: Callable[..., Robot], wait_until: Any, line: Any
+) -> None:
+    pulse = line()
+    robot = build(stall_s=0.3, heartbeat_line=pulse, heartbeat_period_s=0.02)
+    wait_until(lambda: len(robot.fed) > 2 and len(pulse.history) > 2)
+    robot.loop.blocked = True
+    wait_until(lambda: robot.supervisor.action == Action.WARN)
+    fed, edges = len(robot.fed), len(pulse.history)
+    assert not pulse.level
+    threading.Event().wait(0.1)
+    assert (len(robot.fed), len(pulse.history)) == (fed, edges)
+    robot.loop.blocked = False
+    wait_until(lambda: len(robot.fed) > fed and len(pulse.history) > edges)
+
+
+def test_a_heartbeat_line_that_fails_stops_the_robot(
+    build: Callable[..., Robot], wait_until: Any, line: Any, events: Any
+) -> None:
+    pulse = line()
+    robot = build(heartbeat_line=pulse, heartbeat_period_s=0.02)
+    robot.arm()
+    pulse.broken = True
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    assert robot.supervisor.latched == ["the heartbeat line cannot be driven: the wire is cut"]
+    assert robot.supervisor.reset() == robot.supervisor.latched
+
+
+def test_a_watchdog_that_cannot_be_fed_stops_the_robot(
+    build: Callable[..., Robot], wait_until: Any, events: Any
+) -> None:
+    robot = build()
+    robot.arm()
+    robot.watchdog.failure = OSError(5, "Input/output error")
+    wait_until(lambda: events.named("safety.torque_off"))
+    assert not robot.powered
+    assert robot.supervisor.latched == ["a watchdog cannot be fed: Input/output error"]
+    robot.watchdog.failure = None
+    wait_until(lambda: not robot.supervisor.reset())
+
+
+def test_a_watchdog_that_cannot_be_armed_keeps_the_supervisor_from_starting(
+    build: Callable[..., Robot], events: Any
 ) -> None:
     robot = build(start=False)
-    robot.loop.stop()
-    supervisor, ms = robot.supervisor, 1_000_000
-    robot.heartbeat.finish()
-    fed = []
-    for now in range(1000 * ms, 9000 * ms, 100 * ms):
-        if now == 2000 * ms:
-            robot.heartbeat.beat(0, now, 0)  # the only beat; allowed age: 2 s
-        supervisor.step(now)
-        fed.append(len(robot.fed))
-    assert fed[:31] == list(range(1, 32)), "no loop is expected, then a young beat"
-    assert set(fed[31:]) == {31}, "the beat is too old"
-    robot.heartbeat.beat(1, 9000 * ms, 0)
-    supervisor.step(9000 * ms)
-    assert len(robot.fed) == 32
+    robot.watchdog.refusal = "no such device"
+    with pytest.raises(SupervisorError, match="no such device"):
+        robot.supervisor.start()
+    assert robot.supervisor.arm() == ["no such device"]
+    assert "safety.thread_died" not in events.names
+    assert robot.watchdog.calls == ["open", "disarm"]
 
 
-def test_the_watchdog_is_fed_four_times_per_period(build: Callable[..., Robot]) -> None:
-    robot = build(start=False)
-    robot.loop.stop()
-    robot.heartbeat.finish()
-    for now in range(0, 100_000_000, 1_000_000):
-        robot.supervisor.step(now)
-    assert len(robot.fed) == 20
+def test_only_a_clean_stop_disarms_the_watchdog(
+    build: Callable[..., Robot], wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, other, dead = build(), build(), build()
+    clean.supervisor.stop(clean=True)
+    assert clean.watchdog.calls == ["open", "disarm"]
+    other.supervisor.stop()
+    assert other.watchdog.calls == ["open", "leave"]
+
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(dead.supervisor._interlock, "step", fail)
+    wait_until(lambda: not dead.supervisor.alive)
+    dead.supervisor.stop(clean=True)
+    assert dead.watchdog.calls == ["open", "leave"]
+
+
+def test_an_estop_line_that_comes_back_is_watched_again(
+    build: Callable[..., Robot], wait_until: Any, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safety.recovery.RETRY_S", 0.05)
+    robot = build()
+    robot.arm()
+    robot.estop.chip_is_gone = True
+    robot.estop.wire.close()
+    wait_until(lambda: "safety.line_lost" in events.names)
+    assert not robot.powered
+    assert "the e-stop line is gone" in robot.supervisor.reset()[0]
+    robot.estop.chip_is_gone = False
+    wait_until(lambda: robot.supervisor.estop_state == "released")
+    assert robot.supervisor.reset() == []
+    robot.arm()
+    robot.estop.wire.send(b"\x00")
+    wait_until(lambda: not robot.powered)
+    assert robot.supervisor.latched == ["the e-stop is pressed"]
 
 
 def test_stop_leaves_everything_off_and_closes_the_lines(build: Callable[..., Robot], events: Any) -> None:

@@ -1,0 +1,58 @@
+"""A daemon with a watchdog that notes what is done to it, and a defect in the tick that moves by hand."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import runtime.daemon
+from runtime.cli.reflexd import main
+from runtime.control.loop import ControlLoop
+from runtime.control.modes import Mode
+from safety.watchdog import MAGICCLOSE, HardwareWatchdog
+
+
+class NotingDevice:
+    """A watchdog's device that is an ordinary file: one word for each call."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+        self._seconds = 0
+        self._note("open")
+
+    def support(self) -> tuple[int, str]:
+        return MAGICCLOSE, "noting"
+
+    def set_timeout(self, seconds: int) -> None:
+        self._seconds = seconds
+
+    def timeout(self) -> int:
+        return self._seconds
+
+    def keepalive(self) -> None:
+        self._note("feed")
+
+    def allow_stop(self) -> None:
+        self._note("V")
+
+    def close(self) -> None:
+        self._note("close")
+        self._file.close()
+
+    def _note(self, word: str) -> None:
+        self._file.write(word + "\n")
+
+
+plan = ControlLoop._plan
+
+
+def defective(self: ControlLoop, now_ns: int) -> None:
+    if self.modes.mode == Mode.MANUAL:
+        raise ZeroDivisionError("a defect made for the test")
+    plan(self, now_ns)
+
+
+ControlLoop._plan = defective  # type: ignore[method-assign]
+runtime.daemon.HardwareWatchdog = partial(HardwareWatchdog, device=NotingDevice)  # type: ignore
+sys.exit(main())
