@@ -27,13 +27,13 @@ class SimLines:
     def level(self, name):
         """1, 0, or None when the line is gone."""
         try:
-            with open(f"{self.folder}/sim_gpio{LINES.index(name)}/value") as file:
+            with open(f"{self.folder}/{name}/value") as file:
                 return int(file.read())
         except OSError:
             return None
 
     def close_contact(self, closed):
-        with open(f"{self.folder}/sim_gpio0/pull", "w") as file:
+        with open(f"{self.folder}/estop/pull", "w") as file:
             file.write("pull-up" if closed else "pull-down")
 
 

@@ -1,25 +1,32 @@
 #!/bin/bash
-# Plugs the rig's hardware in: a CAN interface, a GPIO chip, both as seen from outside.
-# /run/rig/lines leads to the chip's lines as the world outside sees them: `sim_gpioN/pull` and `sim_gpioN/value`.
+# Plugs the rig's hardware in: a CAN interface, and two GPIO chips: one for the e-stop, one for the outputs.
+# /run/rig/lines/NAME leads to a line as the world outside sees it: its files `pull` and `value`.
 set -euo pipefail
 modprobe -a vcan can-raw gpio-sim
 ip link add vcan0 type vcan
 ip link set vcan0 up
 
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-chip=/sys/kernel/config/gpio-sim/rig
-mkdir "$chip" "$chip/bank0"
-echo 8 > "$chip/bank0/num_lines"
-number=0
-for name in estop drive_enable heartbeat; do
-    mkdir "$chip/bank0/line$number"
-    echo "$name" > "$chip/bank0/line$number/name"
-    number=$((number + 1))
-done
-echo 1 > "$chip/live"
-lines="/sys/devices/platform/$(cat "$chip/dev_name")/$(cat "$chip/bank0/chip_name")"
-install -d /run/rig
-ln -sfn "$lines" /run/rig/lines
-ln -sfn "$lines/sim_gpio1/value" /run/rig/drive_enable
-echo pull-up > "$lines/sim_gpio0/pull"   # the e-stop's contact is closed
+install -d /run/rig/lines
+chip() {
+    local folder="/sys/kernel/config/gpio-sim/$1" number=0 name
+    shift
+    mkdir "$folder" "$folder/bank0"
+    echo 8 > "$folder/bank0/num_lines"
+    for name in "$@"; do
+        mkdir "$folder/bank0/line$number"
+        echo "$name" > "$folder/bank0/line$number/name"
+        number=$((number + 1))
+    done
+    echo 1 > "$folder/live"
+    number=0
+    for name in "$@"; do
+        ln -sfn "/sys/devices/platform/$(cat "$folder/dev_name")/$(cat "$folder/bank0/chip_name")/sim_gpio$number" \
+            "/run/rig/lines/$name"
+        number=$((number + 1))
+    done
+}
+chip inputs estop
+chip outputs drive_enable heartbeat
+echo pull-up > /run/rig/lines/estop/pull   # its contact is closed
 udevadm settle

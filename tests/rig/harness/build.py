@@ -13,6 +13,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from tests.rig.harness import page
 from tests.rig.harness.places import CACHE, RIG, ROOT, digest, tree
 from tests.rig.harness.qemu import Qemu
 
@@ -161,7 +162,9 @@ def installed() -> Frozen:
 
     def work(qemu: Qemu) -> None:
         say("installing the working tree in the machine (three minutes)")
-        _do(qemu, "make -C /payload/source install WHEELS=/payload/wheels EXTRAS=sim", INSTALL_S)
+        _do(qemu, "cp -r /payload/source /usr/src/reflexd && cp -r /payload/wheels /usr/src/reflexd/")
+        install = page.commands("Install", 2).replace("EXTRAS=onnx", "EXTRAS=sim")
+        _do(qemu, f"cd /usr/src/reflexd && {install}", INSTALL_S)
 
     return _stage(f"installed-{digest([], base.state.parent.name)}", base, work)
 
