@@ -70,7 +70,10 @@ def machines() -> None:
 @pytest.fixture(scope="session")
 def ready(machines: None) -> Frozen:
     """The machine with the rig's robot, ready and disarmed."""
-    return build.ready()
+    try:
+        return build.ready()
+    except (RuntimeError, MachineGone) as problem:
+        pytest.exit(f"the rig could not be set up: {problem}", returncode=1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A call that never lets another thread run: motors stop by themselves, systemd ends the daemon and starts it anew."""
+"""A call that lets no other thread run: motors stop by themselves, systemd ends the daemon and starts another."""
 
 from __future__ import annotations
 

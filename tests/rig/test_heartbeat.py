@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tests.rig.harness import faults
@@ -25,7 +26,7 @@ def test_heartbeat(rig: Rig) -> None:
 
     faults.break_loop(rig, "block", 1.5)
     seen = edges(rig.board("watch", seconds=3.0, names=["heartbeat"]))
-    gaps = [later - earlier for earlier, later in zip(seen, seen[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(seen)]
     assert max(gaps) > 1.5 - STALL_S - PERIOD_S, f"the line did not rest: {gaps}"
     rig.note(f"rests {max(gaps):.2f} s in a stall of 1.5 s, {STALL_S} s of which are allowed")
     rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT")

@@ -1,4 +1,4 @@
-"""The daemon freezes and nobody restarts it: /dev/watchdog resets the machine, which then stands still and says why."""
+"""The daemon freezes, nobody restarts it: /dev/watchdog resets the machine, which stands still and says why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def test_machine_reset(rig: Rig) -> None:
     qemu = cast(VirtualTarget, rig.target).qemu
     rig.sh("cp /etc/reflexd/rig.toml /etc/reflexd/rig.toml.before")
     rig.sh(
-        f"printf '[safety.watchdog]\\ndevice = \"/dev/watchdog0\"\\ntimeout = {TIMEOUT_S}\\n' >> /etc/reflexd/rig.toml"
+        f"cat >> /etc/reflexd/rig.toml <<'END'\n[safety.watchdog]\ndevice = '/dev/watchdog0'\n"
+        f"timeout = {TIMEOUT_S}\nEND"
     )
     faults.drop_in(rig, "[Service]\nRestart=no\nWatchdogSec=0", "/etc/systemd/system")
     rig.restart()

@@ -1,5 +1,4 @@
-"""The daemon is started without each of its devices: it says which one, nothing is energised, and it starts when the
-device is back."""
+"""Started without one of its devices the daemon says which, energises nothing, and starts when it is back."""
 
 from __future__ import annotations
 
@@ -11,9 +10,10 @@ pytestmark = pytest.mark.virtual
 DRIVER = "/sys/bus/platform/drivers/gpio-sim"
 ABSENT = {
     "vcan0": ("ip link set vcan0 down", "ip link set vcan0 up"),
-    "/dev/gpiochip0": (
+    "/dev/rig-inputs": (
         f"echo gpio-sim.0 > {DRIVER}/unbind",
-        f"echo gpio-sim.0 > {DRIVER}/bind; udevadm settle; echo pull-up > /run/rig/lines/estop/pull",
+        f"echo gpio-sim.0 > {DRIVER}/bind; udevadm settle; "
+        "bash /opt/rig/guest/lines.sh; echo pull-up > /run/rig/lines/estop/pull",
     ),
     "adapter": ("mv /run/reflexd/rig/adapter /run/rig/away", "mv /run/rig/away /run/reflexd/rig/adapter"),
     "joint j0": ("motor j0 dead", "motor j0 clear"),

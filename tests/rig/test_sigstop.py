@@ -1,4 +1,4 @@
-"""The daemon is frozen: motors stop by themselves, the heartbeat rests, systemd's watchdog starts another, disarmed."""
+"""The daemon is frozen: motors stop by themselves, systemd's watchdog starts another, disarmed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The daemon with two defects on demand: SIGUSR1 blocks its loop, SIGUSR2 keeps the whole interpreter busy.
 
-How long, in seconds, is in /run/rig/fault. The interpreter is kept busy by one long call that never lets another thread
-run, as an extension with a defect does.
+How long, in seconds, is in /run/rig/fault. The interpreter is kept busy by calls that let no other thread run,
+as an extension with a defect does.
 """
 
 from __future__ import annotations
