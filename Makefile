@@ -9,12 +9,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(EXTRAS),--extras '$(EXTRAS)')
 
-.PHONY: demo test lint format bench clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test rig lint format bench clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    run the simulated arm with 200 ms of inference latency, then the same inline"
 	@echo "make test    run all tests"
+	@echo "make rig     boot a machine and run scenarios in it; SCENARIO=estop_presses runs one: docs/rig.md"
 	@echo "make lint    ruff, mypy, import-linter, generated docs"
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
@@ -72,6 +73,9 @@ wheels: $(VENV)/python
 
 wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py
+
+rig: $(VENV)/dev
+	$(BIN)/python -m pytest $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -26,7 +26,8 @@ from drivers.emulated.links import Link, LinkFaults
 from drivers.emulated.reactor import Reactor
 from drivers.emulated.spec import BusSpec, CanBusSpec, RobotSpec, SensorSpec
 from drivers.emulated.trajectory import Trajectory
-from drivers.emulated.wires import CanWire, PtyWire, Wire
+from drivers.emulated.wires import CanWire, PtyWire, SocketCanWire, Wire
+from drivers.motors.damiao.frames import PARAMETER_ID
 
 if TYPE_CHECKING:
     from drivers.emulated.plant import Plant
@@ -38,17 +39,27 @@ _STAMP = struct.Struct("<Q")
 class EmulatedBus:
     """One bus: wire, link faults and the motors behind them."""
 
-    def __init__(self, spec: BusSpec, device: DeviceBus, robot: Robot, rng: Random) -> None:
+    def __init__(self, spec: BusSpec, ids: Sequence[int], device: DeviceBus, robot: Robot, rng: Random) -> None:
         self.device = device
         self._robot = robot
         self._reactor = robot.reactor
         self.wire: Wire
+        self._real: SocketCanWire | None = None
         if isinstance(spec, CanBusSpec):
             self.link = Link("can", rng)
-            self.wire = CanWire(robot.reactor, spec.channel, self._received)
+            if spec.interface == "socketcan":
+                self.wire = self._real = SocketCanWire(robot.reactor, spec.channel, ids, self._received)
+            else:
+                self.wire = CanWire(robot.reactor, Path(spec.channel), self._received)
         else:
             self.link = Link("serial", rng)
             self.wire = PtyWire(robot.reactor, spec.port, self._received)
+
+    def advance(self, now_ns: int) -> None:
+        """Let the motors live until now, and look after a real interface."""
+        self.device.advance(now_ns)
+        if self._real is not None:
+            self._real.step(now_ns)
 
     def _received(self, data: bytes) -> None:
         now_ns = self._robot.now_ns
@@ -66,6 +77,30 @@ class EmulatedBus:
                     self.wire.send(arrived)
                 else:
                     self._reactor.at(at_ns, self.wire.send, arrived)
+
+
+class PowerFile:
+    """Drive-enable of a real line, as a file that reads `1` while it is active, for example gpio-sim's `value`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises EmulatorError."""
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise EmulatorError(
+                f"drive-enable cannot be read at {path}: {error.strerror}; correct emulated.drive_enable"
+            ) from error
+
+    def on(self) -> bool:
+        """Whether motor power flows; not when the line is gone."""
+        try:
+            return os.pread(self._fd, 1, 0) == b"1"
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
 
 
 class EmulatedSensor:
@@ -131,6 +166,7 @@ class Robot:
         self._next_ns = self._origin_ns + round(self._step_s * 1e9)
         self._stopping = False
         self._gpio: GpioChip | None = None
+        self._power: PowerFile | None = None
         self._heartbeat_edges = 0
         self._buses: dict[str, EmulatedBus] = {}
         self._sensors: dict[str, EmulatedSensor] = {}
@@ -139,14 +175,22 @@ class Robot:
         try:
             for number, bus in enumerate(spec.buses):
                 rng = Random(spec.seed * 1000 + number)
-                self._buses[bus.name] = EmulatedBus(bus, devices[bus.name], self, rng)
+                ids = [PARAMETER_ID, *(joint.id for joint in spec.joints if joint.bus == bus.name)]
+                self._buses[bus.name] = EmulatedBus(bus, ids, devices[bus.name], self, rng)
                 self._parts.callback(self._buses[bus.name].wire.close)
             for sensor in spec.sensors:
                 self._sensors[sensor.name] = EmulatedSensor(sensor, plant)
                 self._parts.callback(self._sensors[sensor.name].close)
-            plant.power(spec.gpio is None or not spec.drive_enable)
+            if spec.drive_enable_file is not None:
+                self._power = PowerFile(spec.drive_enable_file)
+                self._parts.callback(self._power.close)
+                plant.power(self._power.on())
+            else:
+                plant.power(spec.gpio is None or not spec.drive_enable)
             if spec.gpio is not None:
-                outputs = {"drive_enable": plant.power, "heartbeat": self._on_heartbeat}
+                outputs: dict[str, Callable[[bool], None]] = {"heartbeat": self._on_heartbeat}
+                if self._power is None:
+                    outputs["drive_enable"] = plant.power
                 self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
@@ -191,8 +235,10 @@ class Robot:
     def _step(self) -> None:
         now_ns = self._next_ns
         plant = self.plant
+        if self._power is not None and (on := self._power.on()) != plant.powered:
+            plant.power(on)
         for bus in self._buses.values():
-            bus.device.advance(now_ns)
+            bus.advance(now_ns)
         plant.advance(plant.time + self._step_s)
         self._steps += 1
         self._next_ns = self._origin_ns + round((self._steps + 1) * self._step_s * 1e9)
@@ -215,6 +261,7 @@ class Robot:
             "press": self._op_press,
             "fault": self._op_fault,
             "link": self._op_link,
+            "plug": self._op_plug,
             "trajectory": self._op_trajectory,
             "log": self._op_log,
             "quit": self._op_quit,
@@ -281,6 +328,18 @@ class Robot:
         facts = {key: value for key, value in request.items() if key not in ("op", "bus")}
         self._buses[bus].link.set(LinkFaults(**facts))
         return {}
+
+    def _op_plug(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus, plugged = request.get("bus"), request.get("plugged")
+        if bus not in self._buses:
+            raise ValueError(f"unknown bus {bus!r}; known: {', '.join(self._buses)}")
+        if not isinstance(plugged, bool):
+            raise ValueError(f"plugged: expected true or false, found {plugged!r}")
+        try:
+            self._buses[bus].wire.plug(plugged)
+        except EmulatorError as error:
+            raise ValueError(str(error)) from error
+        return {"plugged": plugged}
 
     def _op_trajectory(self, request: dict[str, Any]) -> dict[str, Any]:
         self.trajectory.save(Path(request["path"]))

@@ -43,14 +43,16 @@ class SerialBusSpec(Options):
 
 
 class CanBusSpec(Options):
-    """Damiao motors on a socket that carries `struct can_frame`."""
+    """Damiao motors on a socket that carries `struct can_frame`, or on a real CAN interface."""
 
     name: Name
     """Name of the bus."""
     type: Literal["damiao"]
     """Protocol."""
-    channel: Path
-    """Unix SOCK_SEQPACKET socket on which the emulator listens."""
+    interface: Literal["unix", "socketcan"] = "unix"
+    """What `channel` is."""
+    channel: str
+    """`unix`: SOCK_SEQPACKET socket on which the emulator listens; `socketcan`: interface that its motors join."""
 
 
 BusSpec = Annotated[SerialBusSpec | CanBusSpec, Field(discriminator="type")]
@@ -90,6 +92,8 @@ class RobotSpec(Options):
     """Socket of the emulated GPIO chip; without one, motor power always flows."""
     drive_enable: bool = True
     """Motor power follows the chip's line `drive_enable`; false for a robot that has no such line."""
+    drive_enable_file: Path | None = None
+    """Motor power follows this file instead, which reads `1` while a real line is active."""
     control: Path | None = None
     """Socket of the control channel."""
     avoid_cpus: tuple[int, ...] = ()

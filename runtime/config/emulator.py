@@ -26,6 +26,7 @@ def emulator_spec(config: Config) -> dict[str, Any]:
         "sensors": [_sensor(plan, emulated) for plan in config.sensors if plan.options.name in emulated.sensors],
         "gpio": emulated.gpio,
         "drive_enable": config.safety.drive_enable is not None,
+        "drive_enable_file": None if emulated.drive_enable is None else str(emulated.drive_enable),
         "control": emulated.control,
         "avoid_cpus": list(config.realtime.cpus),
         "priority": emulated.priority or None,
@@ -40,8 +41,8 @@ def _joint(joint: Joint, plan: BusPlan) -> dict[str, Any]:
 
 
 def _bus(plan: BusPlan) -> dict[str, Any]:
-    reached_by = "port" if plan.options.type == "dynamixel" else "channel"
-    return plan.options.model_dump(mode="json", include={"name", "type", reached_by})
+    reached_by = {"port"} if plan.options.type == "dynamixel" else {"interface", "channel"}
+    return plan.options.model_dump(mode="json", include={"name", "type", *reached_by})
 
 
 def _sensor(plan: SensorPlan, emulated: Emulated) -> dict[str, Any]:

@@ -196,6 +196,9 @@ class Emulated(Options):
     """Seed of everything that is random in the task."""
     gpio: str = "{run}/gpio.sock"
     """Socket of the emulated lines; a line of type `emulated` names it as its path."""
+    drive_enable: Path | None = None
+    """File that reads `1` while a `safety.drive_enable` of type `gpio` is active, such as gpio-sim's `value` of
+    the line; the emulated motors have power as long. Required for such a line."""
     control: str = "{run}/emulator.sock"
     """Socket through which tests and the demo reach the emulator."""
     sensors: dict[str, Annotated[float, Field(gt=0, le=10000)]] = Field(default_factory=dict)

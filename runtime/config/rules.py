@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drivers.bus import BusOptions, CycleTime
-from drivers.gpio.options import EmulatedLine
+from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
 from runtime.config import policy_rules
 from runtime.config.draft import BusPlan, Draft
@@ -186,10 +186,10 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
             draft.report(
                 ("bus", number, "type"), f'found "{kind}", expected "dynamixel" or "damiao" because of [emulated]'
             )
-        elif interface != "unix":
+        elif interface not in ("unix", "socketcan"):
             draft.report(
                 ("bus", number, "interface"),
-                f'found "{interface}", expected "unix": the emulator of [emulated] is reached through a socket',
+                f'found "{interface}", expected "unix" or "socketcan": the emulator of [emulated] speaks no other',
             )
     sensors = {plan.options.name: (number, plan) for number, plan in enumerate(draft.sensors) if plan}
     for name in emulated.sensors:
@@ -217,5 +217,13 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
                 f'found line "{line.line}" at {line.path}, expected "{key}" at {emulated.gpio}, where the '
                 "emulator has it; correct one of them",
             )
+    real = isinstance(getattr(draft.safety, "drive_enable", None), GpioLine)
+    if real != (emulated.drive_enable is not None):
+        draft.report(
+            ("emulated", "drive_enable"),
+            "found nothing, expected the file that tells the level of the real line safety.drive_enable; add it"
+            if real
+            else "found a file, but safety.drive_enable is no real line; remove it or set the line's type to gpio",
+        )
     model = draft.existing_file(("emulated", "model"), emulated.model, "a MuJoCo model")
     draft.emulated = emulated.model_copy(update={"model": model})

@@ -187,7 +187,7 @@ def test_the_emulator_gets_the_robot_that_the_config_describes(load_with: Load, 
         "reduction": 1.0,
         "reply_id": 0x22,
     }
-    assert spec["buses"] == [{"name": "can", "type": "damiao", "channel": "/run/leg/can"}]
+    assert spec["buses"] == [{"name": "can", "type": "damiao", "interface": "unix", "channel": "/run/leg/can"}]
     assert spec["sensors"] == [
         {"name": "imu", "path": "/run/leg/imu.sock", "fields": {"gyro": 3, "orientation": 4}, "rate": 500.0}
     ]

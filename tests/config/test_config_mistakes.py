@@ -221,9 +221,19 @@ ACROSS = [
     ),
     ({"emulated.task": "belt"}, 'emulated.task: found "belt", expected "module:Class"; correct it'),
     (
-        {"bus.can.interface": "socketcan"},
-        'bus[0] can . interface: found "socketcan", expected "unix": the emulator of [emulated] is reached through '
-        "a socket",
+        {"bus.can.interface": "slcan"},
+        'bus[0] can . interface: found "slcan", expected "unix" or "socketcan": the emulator of [emulated] speaks '
+        "no other",
+    ),
+    (
+        {"safety.drive_enable": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1}},
+        "emulated.drive_enable: found nothing, expected the file that tells the level of the real line "
+        "safety.drive_enable; add it",
+    ),
+    (
+        {"emulated.drive_enable": "/sys/value"},
+        "emulated.drive_enable: found a file, but safety.drive_enable is no real line; remove it or set the line's "
+        "type to gpio",
     ),
     (
         {"safety.drive_enable.path": "{run}/other.sock"},

@@ -215,6 +215,23 @@ def test_a_dead_motor_is_silent_until_it_is_repaired(running: RobotProcess) -> N
         assert len(bus.recv(64)) == 16
 
 
+def test_an_unplugged_adapter_is_gone_and_comes_back_under_another_number(
+    start: Callable[..., RobotProcess],
+) -> None:
+    robot = start().wait_ready()
+    port = os.open(robot.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    before = os.readlink(robot.port)
+    robot.ask(op="plug", bus="arm", plugged=False)
+    assert not os.path.lexists(robot.port)
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(port, DXL_PING)
+    # The old device's number is taken as long as somebody holds it open.
+    robot.ask(op="plug", bus="arm", plugged=True)
+    assert os.readlink(robot.port) != before
+    assert ping(robot).startswith(DXL_PING_REPLY_HEAD)
+    os.close(port)
+
+
 # Physics and power ------------------------------------------------------------------------------------------
 
 
@@ -255,6 +272,18 @@ def test_the_motor_moves_its_joint_only_with_power(start: Callable[..., RobotPro
         enable.close()
         wait_for(lambda: robot.ask(op="state")["power"] is False, "power falls with the line")
         wait_for(lambda: robot.ask(op="state")["joints"]["turn"]["torque"] == 0.0, "no torque acts")
+
+
+def test_power_follows_a_file_that_tells_the_level_of_a_real_line(
+    start: Callable[..., RobotProcess], tmp_path: Path
+) -> None:
+    level = tmp_path / "value"
+    level.write_text("0\n")
+    robot = start(drive_enable_file=str(level)).wait_ready()
+    assert robot.ask(op="state")["power"] is False
+    for text, power in (("1\n", True), ("0\n", False), ("1\n", True), ("", False)):
+        level.write_text(text)
+        wait_for(lambda wanted=power: robot.ask(op="state")["power"] is wanted, f"power after {text!r}")
 
 
 HOLDER = """

@@ -1,0 +1,162 @@
+"""One scenario is one file, `test_NAME.py`, with one test; its robot is the fixture `rig`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rig.harness import build, residue
+from tests.rig.harness.agent import MachineGone
+from tests.rig.harness.bench import BenchConfig, load
+from tests.rig.harness.build import Frozen, NoRig
+from tests.rig.harness.places import RESULTS
+from tests.rig.harness.report import Row, table
+from tests.rig.harness.rig import Rig
+from tests.rig.harness.target import BenchTarget, VirtualTarget
+
+ROWS = pytest.StashKey[dict[str, Row]]()
+JOURNAL = "journalctl --no-pager -o short-monotonic -b"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--target", type=Path, metavar="BENCH.toml", help="real hardware instead of a virtual machine"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = {}
+    config.addinivalue_line("markers", "virtual: breaks its computer; on a bench it is skipped")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--target"):
+        for item in items:
+            if item.get_closest_marker("virtual"):
+                item.add_marker(pytest.mark.skip("it breaks its computer, which only a virtual one survives"))
+
+
+def name_of(node: pytest.Item | pytest.FixtureRequest) -> str:
+    """`estop_presses` for `test_estop_presses.py`."""
+    return Path(str(node.path)).stem.removeprefix("test_")
+
+
+@pytest.fixture(scope="session")
+def bench(pytestconfig: pytest.Config) -> BenchConfig | None:
+    """The bench that --target names."""
+    path = pytestconfig.getoption("--target")
+    return None if path is None else load(path)
+
+
+@pytest.fixture(scope="session")
+def machines() -> None:
+    """Skips where no machine can be had."""
+    try:
+        build.needs()
+        build.machine()
+        build.wheels()
+    except NoRig as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def ready(machines: None) -> Frozen:
+    """The machine with the rig's robot, ready and disarmed."""
+    try:
+        return build.ready()
+    except (RuntimeError, MachineGone) as problem:
+        pytest.exit(f"the rig could not be set up: {problem}", returncode=1)
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest) -> Path:
+    """The scenario's own folder of results, empty."""
+    folder = RESULTS / name_of(request)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def disks() -> Iterator[Path]:
+    """A folder for the changes of disks, thrown away at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="rig-disks-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest, results: Path, bench: BenchConfig | None) -> Iterator[Rig]:
+    """The robot, ready and disarmed. At the end nothing may be left, and the journal is brought back."""
+    if bench is not None:
+        rig = Rig(BenchTarget(bench.robot, bench.board))
+        yield from _watched(rig, request, results)
+        return
+    frozen: Frozen = request.getfixturevalue("ready")
+    folder: Path = request.getfixturevalue("disks")
+    target = VirtualTarget(frozen.thaw(folder))
+    try:
+        yield from _watched(Rig(target), request, results)
+    finally:
+        target.qemu.kill()
+        shutil.copy(folder / "console.txt", results)
+
+
+def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path) -> Iterator[Rig]:
+    request.node.user_properties.append(("facts", rig.facts))
+    before = residue.look(rig)
+    try:
+        yield rig
+        found = residue.left(rig, before)
+        assert not found, "the scenario has left something behind:\n" + "\n".join(found)
+    finally:
+        with suppress(MachineGone, OSError, AssertionError):
+            bring_back(rig, results)
+
+
+def bring_back(rig: Rig, results: Path) -> None:
+    """Journal, status and recordings of a machine, into the scenario's results."""
+    (results / "journal.txt").write_text(rig.run(JOURNAL).out)
+    (results / "status.json").write_text(rig.ctl("--json", "status").out)
+    packed = rig.run("tar -C /var/lib/reflexd -cz . | base64 -w0", timeout_s=120.0).out
+    subprocess.run(
+        ["bash", "-c", 'mkdir -p "$1" && base64 -d | tar -xz --no-same-owner -C "$1"', "-", results / "data"],
+        input=packed,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    rows = item.config.stash[ROWS]
+    row = rows.setdefault(name_of(item), Row(name_of(item), "passed", 0.0, ()))
+    row.seconds += call.duration
+    row.facts = next((tuple(facts) for key, facts in item.user_properties if key == "facts"), ())  # type: ignore[arg-type]
+    if report.failed:
+        row.outcome = "**failed**"
+        row.facts += (str(call.excinfo.value).splitlines()[0] if call.excinfo else "",)
+    elif report.skipped:
+        row.outcome = "skipped"
+        row.facts += (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr),)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[ROWS].values()
+    if not rows:
+        return
+    text = table(rows, virtual=not config.getoption("--target"))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "summary.md").write_text(f"# Rig, {time.strftime('%Y-%m-%d %H:%M')}\n\n{text}")
+    terminalreporter.write_sep("=", "rig")
+    terminalreporter.write(text)

@@ -1,0 +1,12 @@
+#!/bin/bash
+# Sets the rig's robot up on a machine where reflexd is installed, as the administrator of a robot does.
+set -euo pipefail
+install -m 0644 /opt/rig/robot/* /etc/reflexd/
+install -m 0644 /opt/rig/guest/rig-*.service /etc/systemd/system/
+useradd --create-home member
+usermod --append --groups reflexd member
+useradd --create-home stranger
+systemctl daemon-reload
+systemctl enable --now rig-hardware rig-board rig-hand
+systemctl enable --now reflexd-emulator@rig
+systemctl enable --now reflexd@rig

@@ -1,0 +1,217 @@
+"""Makes what a run needs, once: the machine, the wheels, and the machine with the working tree installed in it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from tests.rig.harness import page
+from tests.rig.harness.places import CACHE, RIG, ROOT, digest, tree
+from tests.rig.harness.qemu import Qemu
+
+GUEST_PYTHON = "3.11"
+"""Debian 12's."""
+INSTALL_S = 900.0
+_PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(5, 37)] + [
+    f"manylinux{name}_x86_64" for name in ("1", "2010", "2014")
+]
+
+
+class NoRig(Exception):
+    """This computer cannot run the rig; the text says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A machine that was stopped in the middle of its work and can go on from there, as often as one likes."""
+
+    machine: Path
+    disk: Path
+    payload: Path
+    state: Path
+
+    def thaw(self, folder: Path) -> Qemu:
+        """Go on from here, with changes of its disk in `folder`. Raises MachineGone."""
+        disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
+        return Qemu(self.machine, disks, folder / "console.txt", state=self.state)
+
+    def boot(self, folder: Path, virtual_time: bool = False) -> Qemu:
+        """Switch it on: its disk, and nothing else. Raises MachineGone."""
+        disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
+        return Qemu(self.machine, disks, folder / "console.txt", virtual_time=virtual_time)
+
+
+def needs() -> None:
+    """See that this computer has what the rig needs, or get it. Raises NoRig."""
+    if platform.machine() != "x86_64":
+        raise NoRig(f"the rig's machine is an x86_64, this computer is a {platform.machine()}")
+    done = subprocess.run([RIG / "machine/needs.sh"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoRig(done.stdout.strip() or done.stderr.strip())
+
+
+def machine() -> Path:
+    """The bare machine: kernel, initrd, root disk. Raises NoRig."""
+    files = [file for file in tree() if file.is_relative_to("tests/rig/machine")]
+    folder = CACHE / f"machine-{digest(files)}"
+    if not folder.exists():
+        _forget("machine-*")
+        say("building the machine (a minute)")
+        done = subprocess.run([RIG / "machine/build.sh", folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NoRig(f"the rig's machine could not be built: {(done.stderr or done.stdout).strip()[-500:]}")
+    return folder
+
+
+def wheels() -> Path:
+    """All packages that the installation needs, for the machine's Python. Raises NoRig."""
+    folder = CACHE / f"wheels-{digest([Path('pyproject.toml'), Path('constraints.txt')])}"
+    if folder.exists():
+        return folder
+    _forget("wheels-*")
+    say("fetching wheels")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    wanted += project["project"]["optional-dependencies"]["sim"]
+    part = folder.with_name(folder.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    # pip would take the constraints' markers for the Python that it runs in.
+    target = {"python_version": GUEST_PYTHON, "python_full_version": f"{GUEST_PYTHON}.2"}
+    pinned = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip()]
+    lines = [f"{pin.name}{pin.specifier}" for pin in pinned if pin.marker is None or pin.marker.evaluate(target)]
+    constraints = part / "constraints.txt"
+    constraints.write_text("\n".join(lines) + "\n")
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--only-binary=:all:", "--python-version", GUEST_PYTHON, "--implementation", "cp"),
+        *(word for name in _PLATFORMS for word in ("--platform", name)),
+        *("--constraint", str(constraints), "--dest", str(part), *wanted),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoRig(f"pip could not fetch the wheels: {done.stderr.strip()[-500:]}")
+    constraints.unlink()
+    part.rename(folder)
+    return folder
+
+
+def payload() -> Path:
+    """A disk with the working tree, without its tests, and the wheels."""
+    files = [file for file in tree() if file.parts[0] != "tests"]
+    disk = CACHE / f"payload-{digest(files, wheels().name)}.ext4"
+    if not disk.exists():
+        _forget("payload-*")
+        folder = CACHE / "payload.part"
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in files:
+            target = folder / "source" / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, target)
+        shutil.copytree(wheels(), folder / "wheels")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        part = disk.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        command = [
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-E",
+            "root_owner=0:0",
+            "-d",
+            folder,
+            part,
+            f"{size // 2**20 + 64}M",
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        shutil.rmtree(folder)
+        part.rename(disk)
+    return disk
+
+
+def overlay(base: Path, path: Path) -> Path:
+    """A disk that begins as `base` and keeps its own changes."""
+    kind = "qcow2" if base.suffix == ".qcow2" else "raw"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(base.resolve()), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def fresh() -> Frozen:
+    """The bare machine with the payload at /payload: what a user has before the installation. Raises NoRig."""
+    bare, packed = machine(), payload()
+    name = f"fresh-{digest([], bare.name, packed.name)}"
+
+    def work(qemu: Qemu) -> None:
+        _do(qemu, "mkdir -p /payload && mount -o ro /dev/vdb /payload")
+
+    return _stage(name, Frozen(bare, bare / "root.ext4", packed, Path()), work)
+
+
+def installed() -> Frozen:
+    """The machine with the working tree in it, installed as docs/install.md says. Raises NoRig."""
+    base = fresh()
+
+    def work(qemu: Qemu) -> None:
+        say("installing the working tree in the machine (three minutes)")
+        _do(qemu, "cp -r /payload/source /usr/src/reflexd && cp -r /payload/wheels /usr/src/reflexd/")
+        install = page.commands("Install", 2).replace("EXTRAS=onnx", "EXTRAS=sim")
+        _do(qemu, f"cd /usr/src/reflexd && {install}", INSTALL_S)
+
+    return _stage(f"installed-{digest([], base.state.parent.name)}", base, work)
+
+
+def ready() -> Frozen:
+    """The machine with the rig's robot, ready and disarmed. Raises NoRig."""
+    base = installed()
+    files = [file for file in tree() if file.parts[:2] == ("tests", "rig") and file.parts[2] in ("guest", "robot")]
+
+    def work(qemu: Qemu) -> None:
+        say("starting the robot in the machine")
+        for file in files:
+            qemu.agent.put(f"/opt/rig/{file.relative_to('tests/rig')}", (ROOT / file).read_bytes())
+        _do(qemu, "bash /opt/rig/guest/setup.sh", 180.0)
+
+    return _stage(f"ready-{digest(files, base.state.parent.name)}", base, work)
+
+
+def _stage(name: str, base: Frozen, work: Callable[[Qemu], None]) -> Frozen:
+    """`base` after some more work, from the cache when it is there."""
+    folder = CACHE / name
+    if not folder.exists():
+        _forget(f"{name.split('-')[0]}-*")
+        part = folder.with_suffix(".part")
+        part.mkdir(parents=True)
+        qemu = base.thaw(part) if base.state.name else base.boot(part)
+        try:
+            work(qemu)
+            qemu.freeze(part / "state")
+        finally:
+            qemu.kill()
+        part.rename(folder)
+    return Frozen(base.machine, folder / "root.qcow2", base.payload, folder / "state")
+
+
+def _do(qemu: Qemu, step: str, limit_s: float = 60.0) -> None:
+    done = qemu.agent.run(["bash", "-c", step], timeout_s=limit_s)
+    if done.code:
+        told = qemu.agent.run(["journalctl", "-b", "--no-pager", "-n", "60", "-o", "short-precise"])
+        raise RuntimeError(f"`{step}` failed in the machine: {done}\n{told.out}")
+
+
+def say(text: str) -> None:
+    """Tell what takes time, past pytest's capture."""
+    print(f"rig: {text}", file=sys.__stderr__, flush=True)
+
+
+def _forget(pattern: str) -> None:
+    for path in CACHE.glob(pattern):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

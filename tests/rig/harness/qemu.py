@@ -1,0 +1,204 @@
+"""One QEMU process: a machine that can be booted, frozen into a file, thawed, and cut off from power."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.rig.harness.agent import Agent, MachineGone, connect
+
+BOOT_S = 120.0
+"""A machine that has not spoken by then is broken; it usually takes 8 s."""
+_BASE = (
+    *("qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "1G"),
+    *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"),
+    *("-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"),
+    *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
+)
+_KERNEL = "console=ttyS0 quiet systemd.show_status=0 mitigations=off audit=0 nokaslr panic=-1"
+
+
+class Qemu:
+    """A machine on disks that it may change.
+
+    Software emulation, never at a real-time priority. `REFLEXD_RIG_ACCEL=kvm` uses the processor instead, for
+    those who know that theirs can.
+    """
+
+    def __init__(
+        self,
+        machine: Path,
+        disks: Sequence[Path],
+        console: Path,
+        *,
+        state: Path | None = None,
+        virtual_time: bool = False,
+    ) -> None:
+        """Start it and wait for its agent. Raises MachineGone.
+
+        `disks`: the first is the root; a qcow2 file may be changed, another not. `state`: a file from `freeze`, to
+        go on from. `virtual_time`: one processor, and a clock that counts instructions.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="rig-"))  # Unix socket paths must be short
+        accel = os.environ.get("REFLEXD_RIG_ACCEL", "tcg")
+        speed = ["-smp", "1", "-icount", "shift=1,sleep=off", "-accel", "tcg"]
+        if not virtual_time:
+            threads = ",thread=multi,tb-size=512" if accel == "tcg" else ""
+            speed = ["-smp", "2", "-accel", accel + threads]
+        drives = []
+        for number, disk in enumerate(disks):
+            form = "qcow2" if disk.suffix == ".qcow2" else "raw,readonly=on"
+            drives += ["-drive", f"file={disk},format={form},if=none,id=d{number}"]
+            drives += ["-device", f"virtio-blk-pci,drive=d{number}"]
+        command = [
+            *_BASE,
+            *speed,
+            *("-kernel", str(machine / "vmlinux"), "-initrd", str(machine / "initrd.cpio"), "-append", _KERNEL),
+            *drives,
+            *("-serial", f"file:{console}"),
+            *(
+                "-device",
+                "virtio-serial",
+                "-chardev",
+                f"socket,id=rig,path={self._folder}/agent,server=on,wait=off",
+            ),
+            *("-device", "virtserialport,chardev=rig,name=org.reflexd.rig"),
+            *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
+            *(("-incoming", f"exec:cat {state}") if state else ()),
+        ]
+        self.resets = 0
+        """How often the machine was reset since it started."""
+        self.watchdog_fired = threading.Event()
+        self._reset = threading.Event()
+        self._console = console
+        self._stderr = (self._folder / "stderr").open("w+")
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._stderr, text=True)
+        try:
+            self._qmp = _Qmp(self._folder / "qmp", self._event)
+            self.agent: Agent = connect(self._folder / "agent", 10.0)
+            if state is None:
+                self.wait_boot()
+            else:
+                self._wait_running()
+        except MachineGone as error:
+            said = (self._folder / "stderr").read_text() + self._console_tail()
+            self.kill()
+            raise MachineGone(f"{error}\n{said}") from None
+        except BaseException:
+            self.kill()
+            raise
+
+    def wait_boot(self, patience_s: float = BOOT_S) -> None:
+        """Return when the machine's agent has said that it runs. Raises MachineGone."""
+        deadline = time.monotonic() + patience_s
+        while not self.agent.up.wait(0.2):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise MachineGone(f"the machine did not come up within {patience_s:g} s")
+
+    def wait_reset(self, patience_s: float) -> None:
+        """Return when the machine was reset and has booted again. Raises MachineGone."""
+        if not self._reset.wait(patience_s):
+            raise MachineGone(f"the machine was not reset within {patience_s:g} s")
+        self._reset.clear()
+        self.wait_boot()
+
+    def freeze(self, path: Path) -> None:
+        """Write the running machine into a file and end it; its disks stay as they are. Raises MachineGone."""
+        self._qmp.ask("stop")
+        self._qmp.ask("migrate", uri=f"exec:cat > {path}")
+        while (status := self._qmp.ask("query-migrate").get("status")) != "completed":
+            if status == "failed":
+                raise MachineGone("QEMU could not write the state of the machine")
+            time.sleep(0.05)
+        self._qmp.ask("quit")
+        self._process.wait(20)
+        self.kill()
+
+    def kill(self) -> None:
+        """Cut the power: nothing that was not on the disk is kept. Twice does no harm."""
+        self._process.kill()
+        self._process.wait(20)
+        self._stderr.close()
+        if hasattr(self, "agent"):
+            self.agent.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait_running(self) -> None:
+        deadline = time.monotonic() + 60.0
+        while self._qmp.ask("query-status")["status"] == "inmigrate":
+            if time.monotonic() > deadline:
+                raise MachineGone("the state of the machine was not taken up within 60 s")
+            time.sleep(0.02)
+        self._qmp.ask("cont")  # it was frozen while it stood still
+        self.agent.ping(120.0)
+
+    def _event(self, name: str, data: dict[str, Any]) -> None:
+        if name == "WATCHDOG":
+            self.watchdog_fired.set()
+        elif name == "RESET" and data.get("guest", True):
+            self.resets += 1
+            self.agent.up.clear()
+            self._reset.set()
+
+    def _console_tail(self) -> str:
+        lines = self._console.read_text(errors="replace").splitlines() if self._console.exists() else []
+        return "\n".join(lines[-30:])
+
+
+class _Qmp:
+    """QEMU's own control channel."""
+
+    def __init__(self, path: Path, event: Any) -> None:
+        deadline = time.monotonic() + 10.0
+        while True:
+            self._socket = socket.socket(socket.AF_UNIX)
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError as error:
+                self._socket.close()
+                if time.monotonic() > deadline:
+                    raise MachineGone(f"QEMU did not start: {error}") from error
+            time.sleep(0.02)
+        self._event = event
+        self._answers: list[dict[str, Any]] = []
+        self._answered = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._listen, name="rig-qmp", daemon=True).start()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """One command; its result. Raises MachineGone."""
+        with self._answered:
+            self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+            if not self._answered.wait_for(lambda: self._answers or self._ended, 60.0) or not self._answers:
+                raise MachineGone(f"QEMU did not answer {command}")
+            answer = self._answers.pop()
+        if "error" in answer:
+            raise MachineGone(f"QEMU refused {command}: {answer['error']}")
+        result: dict[str, Any] = answer["return"]
+        return result
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError), self._socket, self._socket.makefile("r") as lines:
+            for line in lines:
+                message = json.loads(line)
+                if "event" in message:
+                    self._event(message["event"], message.get("data", {}))
+                elif "QMP" not in message:
+                    with self._answered:
+                        self._answers.append(message)
+                        self._answered.notify_all()
+        with self._answered:
+            self._ended = True
+            self._answered.notify_all()

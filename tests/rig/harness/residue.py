@@ -1,0 +1,83 @@
+"""What a scenario may not leave behind, looked up on the robot's computer before and after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.rig.harness.rig import UNIT, Refused, Rig
+
+LOOK = r"""
+import json, os, subprocess
+def lines(*words):
+    return subprocess.run(words, capture_output=True, text=True).stdout.splitlines()
+pid = lines("systemctl", "show", "-P", "MainPID", "UNIT")[0]
+threads = []
+if pid != "0":
+    threads = sorted(open(f"/proc/{pid}/task/{t}/comm").read().strip() for t in os.listdir(f"/proc/{pid}/task"))
+processes = []
+for entry in os.listdir("/proc"):
+    try:
+        words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0") if entry.isdigit() else []
+        group = open(f"/proc/{entry}/cgroup").read() if any(words) else ""
+    except OSError:
+        continue
+    if "reflexd" in group or any(b"reflexd" in word for word in words[:2]):
+        processes.append(b" ".join(words[:4]).decode().strip())
+def files(top):
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names)
+links = {}
+for link in json.loads("".join(lines("ip", "-s", "-j", "link", "show", "type", "vcan")) or "[]"):
+    counters = link["stats64"]
+    links[link["ifname"]] = {way: {name: counters[way][name] for name in counters[way] if name in
+        ("errors", "over_errors", "carrier_errors", "collisions")} for way in ("rx", "tx")}
+print(json.dumps({
+    "threads": threads,
+    "processes": sorted(processes),
+    "files": files("/run/reflexd") + files("/run/rig"),
+    "shared memory": files("/dev/shm"),
+    "bus error counters": links,
+}))
+""".replace("UNIT", UNIT)
+
+
+def look(rig: Rig) -> dict[str, Any]:
+    """What there is now."""
+    found: dict[str, Any] = json.loads(rig.sh(f"python3 - <<'LOOK'\n{LOOK}\nLOOK"))
+    return found
+
+
+def left(rig: Rig, before: dict[str, Any]) -> list[str]:
+    """What a scenario has left, in words; empty when all is as it was. `before`: `look` of the untouched robot.
+
+    A scenario that asks for something says so: `rig.allowed.add("latched")`, or one of the names in `before`.
+    """
+    found = []
+    try:
+        state = rig.status()
+    except Refused as problem:
+        found.append(f"no daemon: {problem}")
+    else:
+        if state["mode"] in ("ESTOP", "FAULT") and "latched" not in rig.allowed:
+            found.append(f"a latched {state['mode']}: {'; '.join(state['stop']['reasons'])}")
+        elif state["mode"] not in ("STANDBY", "ESTOP", "FAULT"):
+            found.append(f"the mode {state['mode']}")
+        if any(bus["corrupt"] for bus in state["buses"]) and "bus error counters" not in rig.allowed:
+            found.append(f"bus error counters: {state['buses']}")
+    if rig.board("levels")["drive_enable"] not in (0, None):
+        found.append("drive-enable is active")
+    if any(torques := rig.torques()):
+        found.append(f"a motor with torque: {torques} Nm")
+    now = look(rig)
+    for name in sorted(set(before) - rig.allowed):
+        if now[name] != before[name]:
+            found.append(f"{name}: {_difference(before[name], now[name])}")
+    return found
+
+
+def _difference(before: Any, now: Any) -> str:
+    if isinstance(before, list):
+        more = [item for item in now if now.count(item) > before.count(item)]
+        less = [item for item in before if before.count(item) > now.count(item)]
+        return f"more: {sorted(set(more))}, fewer: {sorted(set(less))}"
+    return f"before {before}, now {now}"

@@ -1,0 +1,20 @@
+"""The rig's policy: every joint swings by 0.4 rad with a period of two seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+HORIZON, RATE = 100, 50.0
+
+
+class Swing:
+    def __init__(self, model: str, options: dict[str, Any]) -> None:
+        self.joints = int(options["joints"])
+
+    def infer(self, observation: Any) -> Any:
+        times = time.monotonic() + np.arange(HORIZON) / RATE
+        swing = 0.4 * np.sin(np.pi * times)
+        return np.repeat(swing[:, None], self.joints, axis=1).astype(np.float32)

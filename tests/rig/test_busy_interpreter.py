@@ -1,0 +1,21 @@
+"""A call that lets no other thread run: motors stop by themselves, systemd ends the daemon and starts another."""
+
+from __future__ import annotations
+
+from tests.rig.harness import faults
+from tests.rig.harness.rig import Rig
+
+
+def test_busy_interpreter(rig: Rig) -> None:
+    faults.faulty_daemon(rig)
+    rig.run_policy()
+    pid, since = rig.main_pid(), rig.cursor()
+    faults.break_loop(rig, "busy", 60.0)
+    rig.wait(lambda: rig.torques() == [0.0] * 4, what="no motor has torque")
+    rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
+    rig.safe_after_start()
+    told = rig.journal(since)
+    assert "Watchdog timeout" in told
+    assert "Current thread" in told, "the stacks of the threads are in the journal"
+    faults.healthy_daemon(rig)
+    rig.safe_after_start()

@@ -1,0 +1,18 @@
+"""The kernel makes the disk of the recordings read-only after an error: recording stops, the robot goes on."""
+
+from __future__ import annotations
+
+from tests.rig.harness import faults
+from tests.rig.harness.rig import Rig
+
+
+def test_disk_read_only(rig: Rig) -> None:
+    with faults.data_disk(rig, 64):
+        rig.run_policy()
+        rig.sh("mount -o remount,abort /var/lib/reflexd/rig")
+        failed = rig.wait(lambda: rig.event("recording.failed"), 90.0, "the recording says that it stopped")
+        rig.note(failed["message"])
+        assert rig.mode() == "AUTO"
+        assert all(rig.moving())
+        rig.request("disarm")
+    rig.safe_after_start()

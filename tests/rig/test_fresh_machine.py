@@ -1,0 +1,45 @@
+"""The page docs/install.md followed literally on a fresh Debian: a running service, a moving emulated robot."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.rig.harness import build, page
+
+pytestmark = pytest.mark.virtual
+TRY = "Try it: an emulated robot as a service"
+
+
+def test_fresh_machine(machines: None, results: Path, disks: Path) -> None:
+    """Its section `Install` has made the machine that this one goes on with."""
+    qemu = build.installed().thaw(disks)
+    try:
+        root, group, operator, away = page.blocks(TRY)
+
+        def run(commands: str, user: str | None = None, limit_s: float = 120.0) -> str:
+            done = qemu.agent.run(["bash", "-ec", commands], user, limit_s)
+            assert done.code == 0, f"{commands}\n{done}"
+            return done.out
+
+        run("useradd --create-home alex")
+        run(root)
+        run(group)
+        *before, joints, disarm = operator.splitlines()
+        deadline = time.monotonic() + 60.0
+        for command in before:
+            while qemu.agent.run(["bash", "-c", command], "alex").code and time.monotonic() < deadline:
+                time.sleep(1.0)  # the policy's worker may still be loading its model
+        first = run(joints, "alex")
+        while (later := run(joints, "alex")) == first:
+            assert time.monotonic() < deadline, f"nothing moves:\n{first}"
+        run(disarm, "alex")
+        (results / "joints.txt").write_text(first + later)
+        run(away)
+        (results / "journal.txt").write_text(run("journalctl --no-pager -b"))
+    finally:
+        qemu.kill()
+        shutil.copy(disks / "console.txt", results)

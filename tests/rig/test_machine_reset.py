@@ -1,0 +1,45 @@
+"""The daemon freezes, nobody restarts it: /dev/watchdog resets the machine, which stands still and says why."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from tests.rig.harness import faults
+from tests.rig.harness.rig import UNIT, Rig
+from tests.rig.harness.target import VirtualTarget
+
+pytestmark = pytest.mark.virtual
+TIMEOUT_S = 10
+
+
+def test_machine_reset(rig: Rig) -> None:
+    qemu = cast(VirtualTarget, rig.target).qemu
+    rig.sh("cp /etc/reflexd/rig.toml /etc/reflexd/rig.toml.before")
+    rig.sh(
+        f"cat >> /etc/reflexd/rig.toml <<'END'\n[safety.watchdog]\ndevice = '/dev/watchdog0'\n"
+        f"timeout = {TIMEOUT_S}\nEND"
+    )
+    faults.drop_in(rig, "[Service]\nRestart=no\nWatchdogSec=0", "/etc/systemd/system")
+    rig.restart()
+    assert rig.event("safety.watchdog_armed"), rig.journal()
+    rig.run_policy()
+    rig.sh("sync")
+    boot = rig.sh("cat /proc/sys/kernel/random/boot_id")
+    rig.sh(f"kill -STOP {rig.main_pid()}")
+    rig.wait(lambda: rig.torques() == [0.0] * 4, what="no motor has torque")
+    qemu.wait_reset(60.0)
+    assert qemu.watchdog_fired.is_set(), "it was the watchdog"
+
+    rig.safe_after_start()
+    assert rig.sh("cat /proc/sys/kernel/random/boot_id") != boot
+    told = rig.event("boot.reset")
+    assert told, rig.journal()
+    rig.note(told["message"])
+    assert rig.status()["reset_by"]
+    rig.sh(f"rm -r /etc/systemd/system/{UNIT}.service.d; mv /etc/reflexd/rig.toml.before /etc/reflexd/rig.toml")
+    rig.sh("systemctl daemon-reload")
+    rig.restart()
+    rig.run_policy()
+    rig.request("disarm")

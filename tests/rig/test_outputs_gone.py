@@ -1,0 +1,22 @@
+"""The chip of drive-enable and heartbeat disappears while the robot runs: torque off through the buses."""
+
+from __future__ import annotations
+
+from tests.rig.harness.rig import Rig
+
+DRIVER = "/sys/bus/platform/drivers/gpio-sim"
+
+
+def test_outputs_gone(rig: Rig) -> None:
+    rig.run_policy()
+    rig.sh(f"echo gpio-sim.1 > {DRIVER}/unbind")
+    rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT")
+    rig.wait(lambda: not any(rig.moving()), what="the robot stands")
+    rig.refused("reset")
+    rig.sh(f"echo gpio-sim.1 > {DRIVER}/bind && udevadm settle && bash /opt/rig/guest/lines.sh")
+    rig.wait(lambda: rig.event("safety.line_back"), what="the lines are had again")
+    # The played motors follow the old line's file, which is gone for good: power stays off for them.
+    rig.sh("systemctl stop reflexd@rig && systemctl restart reflexd-emulator@rig", 90.0)
+    rig.restart()
+    rig.run_policy()
+    rig.request("disarm")
