@@ -108,7 +108,7 @@ class Bench:
                 ],
                 "buses": [
                     {"name": "left", "type": "dynamixel", "port": self.port},
-                    {"name": "right", "type": "damiao", "channel": self.channel},
+                    {"name": "right", "type": "damiao", "channel": str(self.channel)},
                 ],
                 "control": self.control,
                 **more,
