@@ -20,6 +20,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make clean   remove what the others made"
+	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
 
 $(VENV)/python:
@@ -46,6 +47,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy systemd/install.py .ci/aarch64.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m runtime.config.document --check docs/configuration.md
 
@@ -71,6 +73,9 @@ wheels: $(VENV)/python
 
 rig: $(VENV)/dev
 	$(BIN)/python -m pytest $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+
+wheels-aarch64: $(VENV)/dev
+	$(BIN)/python .ci/aarch64.py
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results

@@ -163,22 +163,15 @@ def build(extras: str, wheels: Path | None) -> Path:
     used = [int(path.name.rpartition("-")[2]) for path in RELEASES.iterdir()]
     release = RELEASES / f"{_version()}-{max(used, default=0) + 1}"
     say(f"building {release}")
-    pip = [
-        f"{release}/bin/python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-cache-dir",
-        "--root-user-action=ignore",
-    ]
+    pip = [f"{release}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-cache-dir", "--root-user-action=ignore", "--constraint", str(SOURCE / "constraints.txt")]
     if wheels is not None:
         pip += ["--no-index", "--find-links", str(wheels.resolve())]
     packages = ["--requirement", str(PACKAGES)] if PACKAGES.exists() else []
     tree = f"{SOURCE}[{extras}]" if extras else str(SOURCE)
     try:
         run(sys.executable, "-m", "venv", str(release))
-        run(*pip, "--disable-pip-version-check", "--constraint", str(SOURCE / "constraints.txt"), tree, *packages)
+        run(*pip, tree, *packages)
         (release / "reflexd-release.json").write_text(json.dumps({"extras": extras}) + "\n")
     except BaseException:
         shutil.rmtree(release, ignore_errors=True)
@@ -297,8 +290,6 @@ def stop(units: list[str]) -> None:
     for unit in units:
         say(f"stopping {unit}")
         run("systemctl", "stop", unit)
-    if units:
-        run("systemctl", "reset-failed", "reflexd*@*.service")
 
 
 def start(units: list[str], wait: bool = True) -> list[str]:
@@ -306,6 +297,8 @@ def start(units: list[str], wait: bool = True) -> list[str]:
     failed = []
     for unit in reversed(units):
         say(f"starting {unit}")
+        # What failed before must not count against the start limit.
+        subprocess.run(["systemctl", "reset-failed", unit], stderr=subprocess.DEVNULL, check=False)
         command = ["systemctl", "start", *([] if wait else ["--no-block"]), unit]
         if subprocess.run(command, check=False).returncode:
             failed.append(unit)

@@ -39,6 +39,13 @@ def test_demo() -> None:
     assert len(spec.joints) == 7
 
 
+def test_hinges() -> None:
+    config = load(CONFIGS / "hinges.toml", run_dir="/run/hinges")
+    assert config.warnings == ()
+    assert sizes("hinges.toml") == (2, 2)
+    assert len(RobotSpec.model_validate_json(json.dumps(emulator_spec(config))).joints) == 2
+
+
 @pytest.mark.skipif(not GO1.is_dir(), reason=f"the Go1's model and policy are not at {GO1}")
 def test_go1() -> None:
     config = load(CONFIGS / "go1.toml", run_dir="/run/go1")

@@ -47,6 +47,23 @@ def test_demo_picks_from_the_belt_and_reports(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "demo_arm-reflexd.json").exists()
 
 
+def test_hinges_swing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    with tempfile.TemporaryDirectory(prefix="rfx-") as folder:
+        config = load(ROOT / "configs/hinges.toml", run_dir=folder)
+        with Emulator(config) as emulator, DaemonProcess(config) as daemon:
+            daemon.wait_policy()
+            daemon.request("arm")
+            daemon.request("start")
+            seen: list[list[float]] = []
+            deadline = time.monotonic() + 60
+            while not seen or min(max(joint) - min(joint) for joint in zip(*seen, strict=True)) < 0.6:
+                assert time.monotonic() < deadline, daemon.log_tail()
+                seen.append([joint["position"] for joint in emulator.ask("state")["joints"].values()])
+                time.sleep(0.02)
+            assert daemon.request("status")["mode"] == "AUTO"
+
+
 @pytest.mark.skipif(not GO1.exists(), reason="the Go1's model is not beside the project")
 def test_go1_walks_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))

@@ -75,11 +75,13 @@ exit 0
 class Machine:
     """A root file system of its own, over that of this machine."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, like: Machine | None = None) -> None:
+        """`like`: another machine, with whose files this one begins (those of /run and /tmp are not kept)."""
         setup = f"""
             set -e
             mount -t tmpfs tmpfs {base}
             mkdir {base}/upper {base}/work {base}/root
+            {f"cp -a {like.upper}/. {base}/upper" if like else ""}
             mount -t overlay overlay -o lowerdir=/,upperdir={base}/upper,workdir={base}/work {base}/root
             for folder in dev proc; do mount --rbind /$folder {base}/root/$folder; done
             for folder in run tmp; do mount -t tmpfs tmpfs {base}/root/$folder; done
@@ -168,8 +170,9 @@ class Machine:
         self._keeper.communicate()
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(scope="session")
+def machines() -> None:
+    """Skips where no such machine can be had."""
     if os.geteuid() != 0:
         pytest.skip("needs root for a root file system of its own")
     tools = ("unshare", "nsenter", "make", "systemd-sysusers", "systemd-tmpfiles")
@@ -178,6 +181,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     able = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
     if subprocess.run(["/usr/bin/python3", "-c", able], check=False, capture_output=True).returncode:
         pytest.skip("needs a Python 3.11 of the system that can make virtual environments (python3-venv)")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, machines: None) -> Iterator[Machine]:
+    """A machine where nothing of ours is."""
     made = Machine(tmp_path)
     yield made
     made.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,29 @@ from tests.systemd.conftest import REPOSITORY, Machine
 UNIT = "/usr/local/lib/systemd/system/reflexd@.service"
 
 
-@pytest.fixture
-def installed(machine: Machine) -> Machine:
-    """Version 1.0 with the extra `sim`; the emulated robot `arm` runs, and stands still."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, machines: None) -> Iterator[Machine]:
+    """Version 1.0 with the extra `sim`, a config and some data."""
+    machine = Machine(tmp_path_factory.mktemp("machine"))
     machine.source("1.0")
     done = machine.make("install", "EXTRAS=sim")
     assert done.returncode == 0, done.stdout + done.stderr
     machine.write("/etc/reflexd/arm.toml", "")
     machine.write("/var/lib/reflexd/arm/recordings/1.mcap", "data")
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, template: Machine) -> Iterator[Machine]:
+    """The same, and the emulated robot `arm` runs, and stands still."""
+    machine = Machine(tmp_path, template)
+    machine.source("1.0")
     for unit in ("reflexd-emulator@arm.service", "reflexd@arm.service"):
         machine.write(f"/run/units/{unit}", "")
     machine.write("/run/reflexd/arm/mode", "STANDBY")
-    machine.calls()
-    return machine
+    yield machine
+    machine.close()
 
 
 def release(machine: Machine) -> str:
@@ -97,7 +108,10 @@ def test_a_release_that_does_not_become_ready_is_taken_back(installed: Machine) 
     assert "# of 1.0" in installed.read(UNIT)
     assert os.listdir(installed.root / "opt/reflexd/releases") == ["1.0-1"]
     assert units(installed) == ["reflexd-emulator@arm.service", "reflexd@arm.service"]
-    assert installed.calls().count("daemon-reload") == 2
+    calls = installed.calls()
+    assert calls.count("daemon-reload") == 2
+    # Systemd counts starts; those of the release that failed must not keep the old one from starting.
+    assert calls[-2:] == ["reset-failed reflexd@arm.service", "start reflexd@arm.service"]
 
 
 def test_an_old_release_that_does_not_come_back_is_told(installed: Machine) -> None:
