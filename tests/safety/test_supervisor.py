@@ -310,6 +310,19 @@ def test_only_a_clean_stop_disarms_the_watchdog(
     assert dead.watchdog.calls == ["open", "leave"]
 
 
+def test_a_thread_that_dies_while_it_is_stopped_leaves_the_watchdog_armed(build: Callable[..., Robot]) -> None:
+    robot = build()
+
+    def fail_at_the_end(now_ns: int) -> list[str]:
+        while not robot.supervisor._stopping:
+            threading.Event().wait(0.001)
+        raise ZeroDivisionError("a mistake")
+
+    robot.supervisor._post(fail_at_the_end)
+    robot.supervisor.stop(clean=True)
+    assert robot.watchdog.calls == ["open", "leave"]
+
+
 def test_an_estop_line_that_comes_back_is_watched_again(
     build: Callable[..., Robot], wait_until: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
