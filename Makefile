@@ -71,11 +71,11 @@ wheels: $(VENV)/python
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w '$(or $(WHEELS),wheels)' \
 		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
 
-wheels-aarch64: $(VENV)/dev
-	$(BIN)/python .ci/aarch64.py
-
 rig: $(VENV)/dev
 	$(BIN)/python -m pytest $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+
+wheels-aarch64: $(VENV)/dev
+	$(BIN)/python .ci/aarch64.py
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results

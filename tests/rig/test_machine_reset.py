@@ -27,8 +27,11 @@ def test_machine_reset(rig: Rig) -> None:
     rig.run_policy()
     rig.sh("sync")
     boot = rig.sh("cat /proc/sys/kernel/random/boot_id")
-    rig.sh(f"kill -STOP {rig.main_pid()}")
+    stop = f"kill -STOP {rig.main_pid()}"
+    assert not qemu.watchdog_fired.is_set(), "a running daemon feeds the watchdog"
+    rig.sh(stop)
     rig.wait(lambda: rig.torques() == [0.0] * 4, what="no motor has torque")
+    assert not qemu.watchdog_fired.is_set(), "the motors were first"
     qemu.wait_reset(60.0)
     assert qemu.watchdog_fired.is_set(), "it was the watchdog"
 
@@ -41,5 +44,6 @@ def test_machine_reset(rig: Rig) -> None:
     rig.sh(f"rm -r /etc/systemd/system/{UNIT}.service.d; mv /etc/reflexd/rig.toml.before /etc/reflexd/rig.toml")
     rig.sh("systemctl daemon-reload")
     rig.restart()
+    rig.reset()
     rig.run_policy()
     rig.request("disarm")

@@ -13,5 +13,6 @@ def test_sigstop(rig: Rig) -> None:
     rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
     rig.safe_after_start()
     assert "Watchdog timeout" in rig.journal(since)
+    rig.reset()  # the motors remember that nobody talked to them
     rig.run_policy()
     rig.request("disarm")
