@@ -50,8 +50,9 @@ _SIMPLE = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    # A reader that has seen enough (`reflexctl watch | head`) ends this program like any other.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if argv is None:
+        # A reader that has seen enough (`reflexctl watch | head`) ends this program like any other.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
     try:
         return _for_robots(arguments)
