@@ -113,6 +113,7 @@ class PolicyWorker:
     async def close(self) -> None:
         """Ask the worker to leave, end it when it does not, give everything back."""
         self.ready = self.busy = False
+        self._failed = None  # whatever becomes of the worker from now on is no failure
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
