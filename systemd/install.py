@@ -22,6 +22,7 @@ CURRENT = HOME / "current"
 RELEASES = HOME / "releases"
 CONFIGS = Path("/etc/reflexd")
 DATA = Path("/var/lib/reflexd")
+KEYS = Path("/etc/credstore")
 PACKAGES = CONFIGS / "packages.txt"
 """Packages that the administrator adds to every release: drivers, policy backends."""
 SOURCE = Path(__file__).resolve().parents[1]
@@ -149,7 +150,7 @@ def uninstall(force: bool) -> None:
     _remove_all()
     tell_system("system", "udev")
     shutil.rmtree("/run/reflexd", ignore_errors=True)
-    kept = [str(folder) for folder in (CONFIGS, DATA) if folder.exists()]
+    kept = [str(folder) for folder in (CONFIGS, DATA, KEYS) if folder.exists()]
     say(f"uninstalled; kept: {', '.join([*kept, 'the user and group reflexd'])}")
 
 
@@ -215,7 +216,7 @@ def _remove_all() -> None:
             path.unlink()
     CURRENT.unlink(missing_ok=True)
     shutil.rmtree(RELEASES, ignore_errors=True)
-    for folder in (HOME, CONFIGS, DATA):
+    for folder in (HOME, CONFIGS, DATA, KEYS):
         _remove_if_empty(folder)
 
 

@@ -66,7 +66,7 @@ def test_install_and_uninstall_leave_nothing_but_the_user(machine: Machine) -> N
         assert path.is_symlink() or path.stat().st_mode & stat.S_IROTH, path
     machine.write("/etc/systemd/system/multi-user.target.wants/reflexd@arm.service", "")
     assert machine.make("uninstall").returncode == 0
-    assert machine.new_files() == ["/etc/credstore"]
+    assert machine.new_files() == []
 
 
 def test_uninstall_keeps_configs_and_data(installed: Machine) -> None:
