@@ -282,9 +282,10 @@ class Supervisor:
         self._interlock.tell("safety.started", f"safety thread: {self.scheduling.detail}", level)
         while not self._stopping:
             estop_fd = self._watch_estop(poll, estop_fd)
-            due_ns = min(check_ns, self._feeding.due_ns or check_ns)
-            if self._beat.last is not None:
-                due_ns = between_ticks(due_ns, self._beat.last.now_ns, self._tick_ns)
+            beat = self._beat.last
+            due_ns = between_ticks(check_ns, beat.now_ns, self._tick_ns) if beat is not None else check_ns
+            if self._feeding.due_ns is not None:
+                due_ns = min(due_ns, self._feeding.due_ns)
             timerfd.set_timer(timer_fd, due_ns)
             # The time-out is for a timer that fails: it comes a little later.
             ready = dict(poll.poll(max(0.0, (due_ns - self._clock()) / 1e6) + 1))
