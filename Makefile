@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # WHEELS=DIR: all packages come from this folder (`make wheels` fills one). EXTRAS: for example onnx, or sim.
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
 INSTALLER := systemd/install.py
-OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(EXTRAS),--extras '$(EXTRAS)')
+OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
 .PHONY: demo test rig lint format bench clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help

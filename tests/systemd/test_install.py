@@ -96,6 +96,8 @@ def test_an_upgrade_replaces_the_release_and_starts_what_ran(installed: Machine)
         "start reflexd@arm.service",
     ]
     assert installed.read("/var/lib/reflexd/arm/recordings/1.mcap") == "data"
+    assert installed.make("upgrade", "EXTRAS=").returncode == 0
+    assert '"extras": ""' in installed.read("/opt/reflexd/current/reflexd-release.json")
 
 
 def test_a_release_that_does_not_become_ready_is_taken_back(installed: Machine) -> None:
