@@ -189,6 +189,7 @@ def _stage(name: str, base: Frozen, work: Callable[[Qemu], None]) -> Frozen:
     if not folder.exists():
         _forget(f"{name.split('-')[0]}-*")
         part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         qemu = base.thaw(part) if base.state.name else base.boot(part)
         try:
