@@ -59,7 +59,7 @@ _DISABLE_S = 2.0
 
 
 class Daemon:
-    """All parts of a running robot. `run` returns after SIGTERM or SIGINT, with the motors off."""
+    """All parts of a running robot. `run` returns after SIGTERM, SIGINT or SIGHUP, with the motors off."""
 
     def __init__(self, config: Config, read_config: Callable[[], Config]) -> None:
         """`read_config`: reads the same config again, for `reload`."""
@@ -160,7 +160,7 @@ class Daemon:
         self.events.listen(log.log_event)
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
+        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
         try:
