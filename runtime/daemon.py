@@ -161,7 +161,8 @@ class Daemon:
         asyncio_loop = asyncio.get_running_loop()
         asyncio_loop.set_exception_handler(self._on_defect)
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            asyncio_loop.add_signal_handler(signal_number, self._stop.set)
+            if signal_number != signal.SIGHUP or signal.getsignal(signal_number) != signal.SIG_IGN:  # by nohup
+                asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
         try:
             if self.recorder is not None:

@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         # A reader that has seen enough (`reflexctl watch | head`) ends this program like any other.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        # A shell starts what it runs in the background without it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _parser().parse_args(argv)
     try:
         return _for_robots(arguments)
