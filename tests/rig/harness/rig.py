@@ -101,7 +101,7 @@ class Rig:
         """The daemon's mode; empty when it does not answer."""
         try:
             return str(self.status()["mode"])
-        except Refused:
+        except (Refused, OSError):
             return ""
 
     def events(self) -> list[dict[str, Any]]:
@@ -138,8 +138,9 @@ class Rig:
 
     def safe_after_start(self) -> None:
         """The daemon has been started by somebody else than an operator: it is ready, and nothing is energised."""
-        self.wait(lambda: self.property("ActiveState") == "active", 90.0, "the service is ready again")
-        assert self.mode() == "STANDBY", self.mode()
+        self.wait(lambda: self.property("ActiveState") == "active", 120.0, "the service is ready again")
+        mode = self.wait(self.mode, what="the daemon answers")
+        assert mode == "STANDBY", mode
         assert not self.drive_enable()
         assert not any(self.moving()), "nothing moves by itself"
 
