@@ -44,6 +44,5 @@ def test_machine_reset(rig: Rig) -> None:
     rig.sh(f"rm -r /etc/systemd/system/{UNIT}.service.d; mv /etc/reflexd/rig.toml.before /etc/reflexd/rig.toml")
     rig.sh("systemctl daemon-reload")
     rig.restart()
-    rig.reset()
     rig.run_policy()
     rig.request("disarm")

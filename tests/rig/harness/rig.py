@@ -118,16 +118,16 @@ class Rig:
         """The last event of this name, None when there was none."""
         return next((event for event in reversed(self.events()) if event["name"] == name), None)
 
-    def reset(self) -> None:
+    def reset(self, timeout_s: float = 45.0) -> None:
         """Reset as soon as it is not refused."""
-        self.wait(lambda: self._try("reset"), what="it can be reset")
-
-    def _try(self, op: str) -> bool:
-        try:
-            self.request(op)
-        except Refused:
-            return False
-        return True
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.request("reset")
+                return
+            except Refused as refusal:
+                assert time.monotonic() < deadline, f"reset is refused for {timeout_s:g} s: {refusal}"
+            time.sleep(0.2)
 
     def run_policy(self) -> None:
         """Arm and start, and see that everything moves."""
