@@ -126,7 +126,8 @@ class Rig:
                 self.request("reset")
                 return
             except Refused as refusal:
-                assert time.monotonic() < deadline, f"reset is refused for {timeout_s:g} s: {refusal}"
+                told = str(refusal)
+            assert time.monotonic() < deadline, f"reset is refused for {timeout_s:g} s: {told}"
             time.sleep(0.2)
 
     def run_policy(self) -> None:
