@@ -76,6 +76,7 @@ class Supervisor:
         self._drive_enable = drive_enable
         self._gate = gate
         self._beat = beat
+        self._stall_ns = round(stall_s * 1e9)
         self._period_ns = round(stall_s / 4 * 1e9)
         self._tick_ns = round(tick_s * 1e9)
         self._priority = priority
@@ -283,7 +284,12 @@ class Supervisor:
         while not self._stopping:
             estop_fd = self._watch_estop(poll, estop_fd)
             beat = self._beat.last
-            due_ns = between_ticks(check_ns, beat.now_ns, self._tick_ns) if beat is not None else check_ns
+            due_ns = check_ns
+            if beat is not None:
+                due_ns = between_ticks(check_ns, beat.now_ns, self._tick_ns)
+                stalled_ns = beat.now_ns + self._stall_ns + 1
+                if stalled_ns > self._clock():
+                    due_ns = min(due_ns, stalled_ns)  # a stall is seen when it is one, not at the next check
             if self._feeding.due_ns is not None:
                 due_ns = min(due_ns, self._feeding.due_ns)
             timerfd.set_timer(timer_fd, due_ns)

@@ -30,6 +30,8 @@ MESSAGE_MAX = 192 * 1024
 """The longest message that the daemon may send; an ordinary socket takes that much."""
 _LOOK_MS = 100
 _BATCH = 256
+_SYNC_S = 0.5
+"""After a power cut no more than this, and what was in the last chunk, is missing."""
 _PR_SET_NAME = 15  # linux/prctl.h
 
 
@@ -77,7 +79,7 @@ class Recording:
         with self.path.open("xb") as file:
             with contextlib.suppress(OSError):  # the daemon may have ended
                 self._channel.send(str(self.path).encode())
-            counted = 0
+            counted, synced = 0, time.monotonic()
             with Segment(file, self._layout.definition, self._settings["metadata"]) as segment:
                 while not self._ended and time.monotonic() - started < self._settings["segment_s"]:
                     self._poll.poll(_LOOK_MS)
@@ -88,6 +90,9 @@ class Recording:
                     while len(records := self._ring.take(_BATCH)):
                         segment.add_ticks(records)
                     file.flush()
+                    if time.monotonic() - synced > _SYNC_S:
+                        os.fdatasync(file.fileno())  # also: only this tells of a disk that takes and loses
+                        synced = time.monotonic()
                     self._ring.done(file.tell() - counted)
                     counted = file.tell()
             self._ring.done(file.tell() - counted)
