@@ -286,10 +286,7 @@ class Supervisor:
             beat = self._beat.last
             due_ns = check_ns
             if beat is not None:
-                due_ns = between_ticks(check_ns, beat.now_ns, self._tick_ns)
-                stalled_ns = beat.now_ns + self._stall_ns + 1
-                if stalled_ns > self._clock():
-                    due_ns = min(due_ns, stalled_ns)  # a stall is seen when it is one, not at the next check
+                due_ns = next_check(check_ns, beat.now_ns, self._tick_ns, self._stall_ns, self._clock())
             if self._feeding.due_ns is not None:
                 due_ns = min(due_ns, self._feeding.due_ns)
             timerfd.set_timer(timer_fd, due_ns)
@@ -339,11 +336,14 @@ class Supervisor:
         self._started.set()
 
 
-def between_ticks(due_ns: int, beat_ns: int, tick_ns: int) -> int:
-    """The first moment from `due_ns` on at three quarters of a tick's period, after the beat at `beat_ns`.
+def next_check(due_ns: int, beat_ns: int, tick_ns: int, stall_ns: int, now_ns: int) -> int:
+    """When to make the check that is due at `due_ns`, after the beat at `beat_ns`: three quarters into a tick.
 
     The safety thread goes before the control loop and needs the interpreter lock as well: a check that fell on the
-    start of a tick would delay it, and does so in every period when the check's is a multiple of the tick's.
+    start of a tick would delay it, and does so in every period when the check's is a multiple of the tick's. But a
+    beat that does not come is a stall at its own moment, not at the next check.
     """
     moment_ns = beat_ns + tick_ns * 3 // 4
-    return moment_ns + max(0, -(-(due_ns - moment_ns) // tick_ns)) * tick_ns
+    moment_ns += max(0, -(-(due_ns - moment_ns) // tick_ns)) * tick_ns
+    stalled_ns = beat_ns + stall_ns + 1
+    return min(moment_ns, stalled_ns) if stalled_ns > now_ns else moment_ns

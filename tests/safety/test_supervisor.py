@@ -13,7 +13,7 @@ from safety.beat import Heartbeat, LoopState
 from safety.decide import Action
 from safety.errors import SupervisorError
 from safety.gate import Gate
-from safety.supervisor import Supervisor, between_ticks
+from safety.supervisor import Supervisor, next_check
 
 TICK_S = 0.002
 STALL_S = 2.0  # generous: a busy machine must not look like a stalled loop
@@ -448,6 +448,13 @@ def test_it_reports_its_scheduling(build: Callable[..., Robot], wait_until: Any,
 @pytest.mark.parametrize("late_ns", [0, 1, 700, 1_499_999, 1_500_000, 1_500_001, 2_000_000, 98_765_432])
 def test_a_check_never_falls_on_the_start_of_a_tick(late_ns: int) -> None:
     beat_ns, tick_ns = 1_000_000_000, 2_000_000
-    moment_ns = between_ticks(beat_ns + late_ns, beat_ns, tick_ns)
+    moment_ns = next_check(beat_ns + late_ns, beat_ns, tick_ns, 10**9, beat_ns)
     assert beat_ns + late_ns <= moment_ns < beat_ns + late_ns + max(tick_ns, 1_500_001)
     assert (moment_ns - beat_ns) % tick_ns == 1_500_000
+
+
+def test_a_stall_is_checked_at_its_own_moment() -> None:
+    beat_ns, tick_ns, stall_ns = 1_000_000_000, 20_000_000, 400_000_000
+    due_ns = beat_ns + 437_000_000
+    assert next_check(due_ns, beat_ns, tick_ns, stall_ns, beat_ns) == beat_ns + stall_ns + 1
+    assert next_check(due_ns, beat_ns, tick_ns, stall_ns, beat_ns + stall_ns + 1) >= due_ns, "once, not for ever"
