@@ -18,7 +18,7 @@ from tests import robots
 
 POLICY = """
 [policy]
-backend = "policy_for_tests:Swing"
+backend = "swing:Swing"
 rate = 50.0
 horizon = 50
 execute = 10
@@ -85,7 +85,7 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
         def make(*settings: str, rate: float = 200.0, estop: bool = True, **options: Any) -> Rig:
             buses = [("dynamixel", 2), ("damiao", 2)]
             path = robots.write(folder, buses, rate, POLICY.format(joints=4), estop)
-            shutil.copy(Path(__file__).parent / "policy_for_tests.py", folder)
+            shutil.copy(Path(__file__).parents[2] / "configs/hinges/swing.py", folder)
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))
             daemon = stack.enter_context(DaemonProcess(config, settings, **options))
