@@ -282,8 +282,12 @@ class Daemon:
             paths=(str(self.config.path.absolute().parent),),
             python=config.python or sys.executable,
         )
-        policy = (InlinePolicy if config.inline else PolicyWorker)(spec, self.events, self._on_chunk)
-        self.policy = cast(Policy, policy)
+        self.policy = cast(
+            Policy,
+            InlinePolicy(spec, self.events, self._on_chunk)
+            if config.inline
+            else PolicyWorker(spec, self.events, self._on_chunk, lambda work: self.ticker.between_ticks(work)),
+        )
         self.planner = Planner(
             self.policy,
             Timeline(len(names), round(1e9 / config.rate), config.between),

@@ -13,6 +13,8 @@ from runtime.control.histogram import Histogram
 
 DEFER_NS = 20_000_000
 """Work is deferred to the end of a tick only where ticks are more frequent than this."""
+CALM = 0.15
+"""In this last part of a period before a deadline nothing is begun that can wait: it would make the tick late."""
 MIN_GAP = 0.25
 """A tick starts at least this part of a period after the one before: the buses need the time to answer."""
 
@@ -25,6 +27,7 @@ class Ticks:
     """
 
     __slots__ = (
+        "_calm_ns",
         "_last_start_ns",
         "_min_gap_ns",
         "lateness",
@@ -46,6 +49,7 @@ class Ticks:
         """Deadlines for which no tick ran."""
         self.lateness = Histogram()
         """From the first deadline that a tick serves to its start."""
+        self._calm_ns = round(period_ns * CALM)
         self._min_gap_ns = round(period_ns * MIN_GAP)
         self._last_start_ns = origin_ns - period_ns
 
@@ -76,6 +80,10 @@ class Ticks:
     def deadline_ns(self, tick: int) -> int:
         """Deadline of a tick, CLOCK_MONOTONIC ns."""
         return self.origin_ns + tick * self.period_ns
+
+    def near(self, now_ns: int) -> bool:
+        """Whether the next deadline is near, or has come already."""
+        return self.deadline_ns(self.number + 1) - now_ns < self._calm_ns
 
 
 class Ticker:
@@ -114,6 +122,14 @@ class Ticker:
             self._deferred.append(work)
         else:
             asyncio.get_running_loop().call_soon(work)
+
+    def between_ticks(self, work: Callable[[], object]) -> None:
+        """Do a short piece of work now, or, when the next deadline is near, right after its tick."""
+        runs = self._timer >= 0 and self.period_ns <= DEFER_NS
+        if runs and self.ticks.near(time.monotonic_ns()):
+            self._deferred.appendleft(work)
+        else:
+            work()
 
     def stop(self) -> None:
         """End; no tick and no alarm afterwards."""

@@ -50,8 +50,10 @@ class PolicyWorker:
         spec: WorkerSpec,
         events: Events,
         on_chunk: Callable[[Chunk], None],
+        between_ticks: Callable[[Callable[[], None]], None] = lambda work: work(),
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        """`between_ticks`: does a piece of work, now or a little later, where it makes no tick late."""
         self.ready = False
         self.busy = False
         self.failures: Counter[Failure] = Counter()
@@ -61,6 +63,7 @@ class PolicyWorker:
         self._spec = spec
         self._events = events
         self._on_chunk = on_chunk
+        self._between_ticks = between_ticks
         self._clock = clock
         self._descriptor = create(spec.observation_size, spec.horizon, spec.action_size)
         memory = SharedMemory(self._descriptor)
@@ -78,6 +81,7 @@ class PolicyWorker:
         self._sequence = 0
         self._t0_ns = 0
         self._asked_ns = 0
+        self._unread = b""
 
     @property
     def pid(self) -> int | None:
@@ -188,6 +192,7 @@ class PolicyWorker:
         if self._watchdog is not None:
             self._watchdog.cancel()
         process, self._process = self._process, None
+        self._unread = b""
         if process is not None:
             await process.close(grace_s)
 
@@ -227,6 +232,7 @@ class PolicyWorker:
             if remaining_s <= 0:
                 # When it was the loop that was held up, the reply lies here already.
                 process.receive()
+                self._read()
                 if self.busy and not process.lost:
                     self._fail("hung", f"no answer {self._spec.timeout_s:g} s after the request")
                     return
@@ -235,6 +241,13 @@ class PolicyWorker:
         self._watchdog = self._loop.call_later(max(remaining_s, 0.001), self._watch)
 
     def _on_message(self, message: bytes) -> None:
+        self._unread = message
+        self._between_ticks(self._read)
+
+    def _read(self) -> None:
+        message, self._unread = self._unread, b""
+        if not message:
+            return
         try:
             said = wire.parse(message)
         except ValueError as error:

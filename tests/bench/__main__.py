@@ -18,6 +18,7 @@ from runtime.config.config import Config
 from runtime.config.load import load
 from runtime.link.client import Client
 from tests import robots
+from tests.bench import exchange
 from tests.bench.reference import Reference
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,6 +32,8 @@ COST_S = 4.0
 def lateness(folder: Path) -> dict[str, Any]:
     """The Go1 walking at 500 Hz while it records and a client watches, beside the machine's own lateness."""
     config = load(CONFIGS / "go1.toml", run_dir=folder)
+    realtime = config.realtime
+    bare = [exchange.measure(config.control.rate, realtime.priority, realtime.cpus)["p50"]]
     with Emulator(config), DaemonProcess(config) as daemon:
         daemon.wait_policy()
         daemon.request("arm")
@@ -40,11 +43,12 @@ def lateness(folder: Path) -> dict[str, Any]:
         watcher.start()
         daemon.request("clear_histograms")
         before = daemon.request("status")
-        reference = Reference(2000, LATENESS_S, config.realtime.priority + 1, config.realtime.cpus)
+        reference = Reference(2000, LATENESS_S, realtime.priority + 1, realtime.cpus)
         machine = reference.summary_us()
         after = daemon.request("status")
         watcher.join()
         daemon.request("disarm")
+    bare.append(exchange.measure(config.control.rate, realtime.priority, realtime.cpus)["p50"])
     ticks = after["tick"] - before["tick"] - (after["missed_deadlines"] - before["missed_deadlines"])
     seconds = after["uptime_s"] - before["uptime_s"]
     return {
@@ -53,6 +57,8 @@ def lateness(folder: Path) -> dict[str, Any]:
         "lateness_us": after["lateness_us"],
         "p99_ratio": round(after["lateness_us"]["p99"] / max(machine["p99"], 1.0), 2),
         "cost_us": after["cost_us"],
+        "exchange_us": bare,
+        "cost_ratio": round(after["cost_us"]["p50"] / (sum(bare) / len(bare)), 2),
         "rate_hz": round(ticks / seconds, 3),
         "missed_deadlines": after["missed_deadlines"] - before["missed_deadlines"],
         "ticks": ticks,
@@ -148,7 +154,9 @@ def _table(results: dict[str, Any]) -> str:
             + "{p50:.0f} | {p99:.0f} | {max:.0f} |".format(**late["reference_us"]),
             "| cost of a tick | {p50:.0f} | {p99:.0f} | {max:.0f} |".format(**late["cost_us"]),
             "",
+            f"the exchange of frames alone: {late['exchange_us']} us before and after, ratio {late['cost_ratio']}",
             f"rate {late['rate_hz']} Hz, {late['missed_deadlines']} of {late['ticks']} deadlines missed, "
+            f"{late['reference_us']['skipped']} by {late['reference']}; "
             f"p99 ratio {late['p99_ratio']}, {late['memory_mb']} MB",
             "",
         ]

@@ -21,7 +21,7 @@ try:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
 except OSError:
     pass
-late, origin = Histogram(), time.monotonic_ns() + period
+late, skipped, origin = Histogram(), 0, time.monotonic_ns() + period
 fd = timerfd.open_timer()
 timerfd.set_timer(fd, origin, period)
 os.set_blocking(fd, True)
@@ -29,8 +29,9 @@ k = 0
 while k * period < seconds * 1e9:
     passed = timerfd.expirations(fd)
     late.add(time.monotonic_ns() - (origin + k * period))
+    skipped += passed - 1
     k += passed
-print(json.dumps(late.summary_us()))
+print(json.dumps(late.summary_us() | {"skipped": skipped}))
 """
 
 
@@ -59,10 +60,11 @@ class Reference:
             command = [sys.executable, "-c", _LOOP, str(period_us * 1000), str(seconds), str(priority), root]
             if cpus:
                 command = ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command]
+        self._period_us = period_us
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
 
     def summary_us(self) -> dict[str, float]:
-        """`p50`, `p99` and `max`, us; waits for the end."""
+        """`p50`, `p99` and `max`, us, and `skipped`: the periods that it missed. Waits for the end."""
         output, _ = self._process.communicate()
         if self.name != "cyclictest":
             loop: dict[str, float] = json.loads(output)
@@ -75,6 +77,7 @@ class Reference:
             "p99": _percentile(counts, 0.99),
             "p99.9": _percentile(counts, 0.999),
             "max": float(longest.split()[-1]),
+            "skipped": sum(count * (late_us // self._period_us) for late_us, count in counts),
         }
 
 

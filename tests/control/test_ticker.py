@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 
+import pytest
 import uvloop
 
 from runtime.control.ticker import Ticker, Ticks
@@ -89,6 +90,42 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
         assert deadline == ticker.ticks.origin_ns + number * 1_000_000
         assert now >= deadline
     assert len(seen) + ticker.ticks.missed == seen[-1][0] + 1
+
+
+def test_a_deadline_is_near_in_the_last_part_of_its_period_and_when_it_has_come() -> None:
+    ticks = Ticks(0, 1000)
+    assert not ticks.near(-150)
+    assert ticks.near(-149)
+    assert ticks.near(20), "it has come, and its tick has not begun"
+    ticks.passed(1, 30)
+    assert not ticks.near(30)
+    assert not ticks.near(849)
+    assert ticks.near(851)
+
+
+@pytest.mark.parametrize("near", [False, True])
+def test_work_between_ticks_waits_for_a_tick_that_is_near(monkeypatch: pytest.MonkeyPatch, near: bool) -> None:
+    order: list[str] = []
+
+    async def run() -> None:
+        done = asyncio.Event()
+        ticker = Ticker(5_000_000, lambda number, deadline, now: order.append("tick"), lambda now: None)
+        ticker.start()
+        monkeypatch.setattr(Ticks, "near", lambda self, now_ns: near)
+        ticker.after_tick(done.set)
+        ticker.between_ticks(lambda: order.append("work"))
+        await asyncio.wait_for(done.wait(), 10)
+        ticker.stop()
+
+    uvloop.run(run())
+    assert order[:2] == (["tick", "work"] if near else ["work", "tick"])
+
+
+def test_work_between_ticks_is_done_at_once_where_no_tick_will_come() -> None:
+    ticker = Ticker(5_000_000, lambda number, deadline, now: None, lambda now: None)
+    done: list[int] = []
+    ticker.between_ticks(lambda: done.append(1))
+    assert done
 
 
 def test_a_tick_after_a_late_one_runs_late_and_is_not_lost() -> None:

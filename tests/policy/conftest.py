@@ -43,8 +43,14 @@ class Rig:
         self.offset_ns = 0
         self.events = Events()
         self.chunks: list[Chunk] = []
+        self.later: list[Callable[[], None]] | None = None
+        """Where a list, what the worker would do between ticks is put here and left undone."""
         self.worker = PolicyWorker(
-            WorkerSpec(**(defaults | overrides)), self.events, self.chunks.append, lambda: self.now()
+            WorkerSpec(**(defaults | overrides)),
+            self.events,
+            self.chunks.append,
+            lambda work: work() if self.later is None else self.later.append(work),
+            lambda: self.now(),
         )
 
     def now(self) -> int:

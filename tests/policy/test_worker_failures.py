@@ -174,6 +174,33 @@ async def test_a_loop_that_was_held_up_does_not_take_its_worker_for_hung(rig):
     assert not r.worker.failures
 
 
+async def test_a_reply_waits_for_its_moment_between_two_ticks(rig):
+    r = rig()
+    await r.worker.start()
+    r.later = []
+    r.ask()
+    await r.until(lambda: r.later, "the reply")
+    assert r.worker.busy, "its chunk is not read yet: no other one may take its place"
+    assert not r.chunks
+    for work in r.later:
+        work()
+    assert len(r.chunks) == 1
+    assert not r.worker.busy
+
+
+async def test_a_reply_that_still_waits_is_no_hang(rig):
+    r = rig(timeout_s=0.1)
+    await r.worker.start()
+    r.later = []
+    r.ask()
+    await r.until(lambda: r.later, "the reply")
+    await r.until(lambda: r.chunks, "the reply, read when it was missed")
+    for work in r.later:
+        work()
+    assert len(r.chunks) == 1, "read once"
+    assert not r.worker.failures
+
+
 async def test_restarts_back_off(rig):
     r = rig()
     await r.worker.start()
