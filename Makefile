@@ -72,7 +72,7 @@ wheels: $(VENV)/python
 		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
 
 rig: $(VENV)/dev
-	$(BIN)/python -m pytest $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+	$(BIN)/python -m pytest -s $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
 
 wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py

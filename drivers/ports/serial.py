@@ -27,6 +27,7 @@ class SerialPort:
     def __init__(self, path: str, baud: int) -> None:
         """Open the port. Raises PortError."""
         self.path = path
+        self._baud = baud
         self.error: OSError | None = None
         """The last error of the port, None while all is well; a port that is gone stays silent."""
         try:
@@ -41,6 +42,17 @@ class SerialPort:
         """Whether the adapter took the low-latency flag; a terminal without one works without it."""
         self.latency_ms = self._set_latency_timer()
         """How long the adapter may hold received bytes back, ms; None: it has no such timer."""
+
+    def reopen(self) -> None:
+        """Open the path again after an error: an adapter that comes back is another device. Raises PortError.
+
+        The new device takes the old descriptor (dup2): another thread may be about to write to that number.
+        """
+        fresh = SerialPort(self.path, self._baud)
+        os.dup2(fresh.fileno(), self._fd, inheritable=False)
+        self.low_latency, self.latency_ms = fresh.low_latency, fresh.latency_ms
+        fresh.close()
+        self.error = None
 
     def fileno(self) -> int:
         """The descriptor; -1 after `close`."""

@@ -18,6 +18,5 @@ def test_oom_kill(rig: Rig) -> None:
     rig.wait(lambda: not any(rig.moving()), what="the robot stands")
     rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
     rig.safe_after_start()
-    killed = rig.sh("journalctl -b -k --no-pager -g 'Killed process|oom-kill' | tail -3")
-    assert str(pid) in killed, killed
+    rig.sh(f"journalctl -b -k --no-pager -g 'Killed process {pid} '")
     assert UNIT in rig.journal(since)

@@ -17,8 +17,8 @@ from tests.rig.harness.target import VirtualTarget
 
 pytestmark = pytest.mark.virtual
 CUTS = 20
-LOST_S = 35.0
-"""The kernel writes to the disk what is older than 30 s, and looks every 5 s."""
+LOST_S = 5.0
+"""docs/recording.md promises what was written half a second ago; this machine is slow."""
 
 
 def test_power_cut(rig: Rig, ready: Frozen, disks: Path) -> None:
@@ -53,5 +53,7 @@ def test_power_cut(rig: Rig, ready: Frozen, disks: Path) -> None:
     after.mkdir()
     target.qemu = Frozen(ready.machine, disks / f"cut{CUTS - 1}" / "root.qcow2", ready.payload, state).boot(after)
     rig.safe_after_start()
+    rig.run_policy()
+    rig.request("disarm")
     names = rig.sh("find /var/lib/reflexd/rig -name '*.mcap'").split()
     assert len(names) > 1, f"the old recordings are kept beside the new one: {names}"

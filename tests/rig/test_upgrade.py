@@ -18,8 +18,8 @@ def release(rig: Rig) -> str:
 
 
 def test_upgrade(rig: Rig) -> None:
+    rig.run_policy()
     kept, first = rig.sh(KEPT).splitlines(), release(rig)
-    rig.request("arm")
     refused = rig.run(MAKE, timeout_s=60.0)
     assert refused.code != 0, "an energised robot is not upgraded"
     assert release(rig) == first

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 from drivers.bus import BusCounters, BusOptions, CycleTime
@@ -297,11 +297,16 @@ class DynamixelBus:
 
     @asynccontextmanager
     async def _exchanging(self, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Exchange]:
-        """Have the port alone. Raises BusError when it is not open, or is gone."""
+        """Have the port alone; one that was gone is opened again. Raises BusError when that fails."""
         async with self._lock:
             port = self._port
             if port is None:
                 raise BusError(self.name, [f"port {self._options.port} is not open; connect first"])
+            if port.error is not None:
+                with suppress(PortError):
+                    port.reopen()
+                self._raise_if_gone(port)
+                self._raise([port.problem] if port.problem else [])
             self.busy = True
             try:
                 yield Exchange(port, timeout_s)

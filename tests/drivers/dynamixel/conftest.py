@@ -61,11 +61,15 @@ class Rig:
         self.echo = False
         self.written = 0
         self._stream = PacketStream(1024)
+        self._loop = asyncio.get_running_loop()
+        self.plug()
+
+    def plug(self) -> None:
+        """Come up as a terminal, under a number that it has not had before."""
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
         os.set_blocking(self.master, False)
         self.path = os.ttyname(self.slave)
-        self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.master, self._readable)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 
 import numpy as np
@@ -370,6 +371,34 @@ async def test_a_port_that_goes_away_is_named(arm) -> None:
     one.rig.close()
     (problem,) = await problems_of(one.bus.enable())
     assert f"port {path} is gone" in problem
+
+
+async def test_an_adapter_that_is_back_under_another_number_works_once_faults_are_cleared(arm, tmp_path) -> None:
+    adapter = tmp_path / "adapter"
+    one = await arm(connect=False, port=str(adapter))
+    first = one.rig.path
+    adapter.symlink_to(first)
+    await one.bus.connect()
+    await one.bus.enable()
+    await one.tick([0.1] * 5)
+
+    adapter.unlink()
+    one.rig.close()
+    (problem,) = await problems_of(one.bus.clear_faults())
+    assert f"port {adapter} is gone" in problem
+    taken = os.openpty()  # the old number is somebody else's now
+    one.rig.plug()
+    assert one.rig.path != first
+    adapter.symlink_to(one.rig.path)
+    await one.bus.clear_faults()
+    assert torques(one) == [False] * 3
+    await one.bus.enable()
+    assert torques(one) == [True] * 3
+    await one.tick([0.2] * 5)
+    await one.tick([0.2] * 5)
+    assert one.state.missed[one.bus.index].tolist() == [0, 0, 0]
+    for end in taken:
+        os.close(end)
 
 
 # Watchdog and faults

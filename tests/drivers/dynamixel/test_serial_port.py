@@ -6,6 +6,7 @@ import os
 import select
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,43 @@ def test_a_port_that_is_gone_says_so_in_its_error() -> None:
     assert not port.write(b"x")
     assert port.error is not None
     port.close()
+
+
+def test_an_adapter_that_is_back_takes_the_old_descriptor(tmp_path: Path) -> None:
+    path, terminals = tmp_path / "adapter", []
+
+    def plug() -> int:
+        terminals.append(os.openpty())
+        master, slave = terminals[-1]
+        tty.setraw(slave)
+        path.symlink_to(os.ttyname(slave))
+        return master
+
+    plug()
+    port = SerialPort(str(path), 57600)
+    number = port.fileno()
+    path.unlink()
+    for end in terminals[0]:
+        os.close(end)
+    assert not port.write(b"x")
+    with pytest.raises(PortError, match="is the adapter plugged in"):
+        port.reopen()
+    assert port.error is not None
+
+    terminals.append(os.openpty())  # takes the number of the first, which another device then has
+    master = plug()
+    port.reopen()
+    assert port.error is None
+    assert port.fileno() == number
+    assert port.write(b"new")
+    wait_for(master)
+    assert os.read(master, 10) == b"new"
+    with pytest.raises(PortError, match="another program uses it"):
+        SerialPort(str(path), 57600)
+    port.close()
+    SerialPort(str(path), 57600).close()
+    for end in (*terminals[1], *terminals[2]):
+        os.close(end)
 
 
 def test_a_terminal_has_no_latency(terminal: tuple[int, str]) -> None:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Sets the rig's robot up on a machine where reflexd is installed, as the administrator of a robot does.
 set -euo pipefail
-install -m 0644 /opt/rig/robot/* /etc/reflexd/
+install -m 0644 /opt/rig/robot/* /opt/reflexd/current/share/reflexd/configs/hinges/swing.py /etc/reflexd/
 install -m 0644 /opt/rig/guest/rig-*.service /etc/systemd/system/
 useradd --create-home member
 usermod --append --groups reflexd member

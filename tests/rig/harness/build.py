@@ -194,6 +194,7 @@ def _stage(name: str, base: Frozen, work: Callable[[Qemu], None]) -> Frozen:
         qemu = base.thaw(part) if base.state.name else base.boot(part)
         try:
             work(qemu)
+            _do(qemu, "sync")  # its disk alone has to be able to boot
             qemu.freeze(part / "state")
         finally:
             qemu.kill()

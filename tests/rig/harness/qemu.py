@@ -20,12 +20,16 @@ from tests.rig.harness.agent import Agent, MachineGone, connect
 BOOT_S = 120.0
 """A machine that has not spoken by then is broken; it usually takes 8 s."""
 _BASE = (
-    *("qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "1G"),
+    *("qemu-system-x86_64", "-M", "q35", "-cpu", "max,+invtsc", "-m", "1G"),
     *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"),
     *("-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"),
     *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
 )
-_KERNEL = "console=ttyS0 quiet systemd.show_status=0 mitigations=off audit=0 nokaslr panic=-1"
+# The processor's own counter is the clock: reading any other one stops the emulator.
+_KERNEL = (
+    "tsc=reliable clocksource=tsc console=ttyS0 quiet "
+    "systemd.show_status=0 mitigations=off audit=0 nokaslr panic=-1"
+)
 
 
 class Qemu:
@@ -61,6 +65,8 @@ class Qemu:
             drives += ["-drive", f"file={disk},format={form},if=none,id=d{number}"]
             drives += ["-device", f"virtio-blk-pci,drive=d{number}"]
         command = [
+            # It has to end with us, and not by a Ctrl-C: the scenario still asks it what became of the robot.
+            *("setpriv", "--pdeathsig", "KILL"),
             *_BASE,
             *speed,
             *("-kernel", str(machine / "vmlinux"), "-initrd", str(machine / "initrd.cpio"), "-append", _KERNEL),
@@ -82,7 +88,9 @@ class Qemu:
         self._reset = threading.Event()
         self._console = console
         self._stderr = (self._folder / "stderr").open("w+")
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self._stderr, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=self._stderr, text=True, start_new_session=True
+        )
         try:
             self._qmp = _Qmp(self._folder / "qmp", self._event)
             self.agent: Agent = connect(self._folder / "agent", 10.0)
