@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 # WHEELS=DIR: all packages come from this folder (`make wheels` fills one). EXTRAS: for example onnx, or sim.
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
+# MACHINES: how many of the rig's machines run at a time; each needs a processor of its own and 1.5 GB.
+MACHINES ?= 2
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
@@ -72,7 +74,7 @@ wheels: $(VENV)/python
 		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
 
 rig: $(VENV)/dev
-	$(BIN)/python -m pytest -s $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+	$(BIN)/python -m pytest -n $(MACHINES) --dist worksteal $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
 
 wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py

@@ -164,7 +164,8 @@ def build(extras: str, wheels: Path | None) -> Path:
     used = [int(path.name.rpartition("-")[2]) for path in RELEASES.iterdir()]
     release = RELEASES / f"{_version()}-{max(used, default=0) + 1}"
     say(f"building {release}")
-    pip = [f"{release}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    python = f"{release}/bin/python"
+    pip = [python, "-m", "pip", "install", "--no-compile", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-cache-dir", "--root-user-action=ignore", "--constraint", str(SOURCE / "constraints.txt")]
     if wheels is not None:
         pip += ["--no-index", "--find-links", str(wheels.resolve())]
@@ -173,6 +174,8 @@ def build(extras: str, wheels: Path | None) -> Path:
     try:
         run(sys.executable, "-m", "venv", str(release))
         run(*pip, tree, *packages)
+        # On all processors, where pip would use one. What cannot be compiled is not meant for this Python.
+        subprocess.run([python, "-m", "compileall", "-qq", "-j0", str(release / "lib")], check=False)
         (release / "reflexd-release.json").write_text(json.dumps({"extras": extras}) + "\n")
     except BaseException:
         shutil.rmtree(release, ignore_errors=True)

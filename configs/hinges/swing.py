@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-HORIZON, RATE = 50, 50.0
+HORIZON = 50
 
 
 class Swing:
@@ -15,8 +15,9 @@ class Swing:
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
         self.joints = int(options["joints"])
+        self.rate = float(options["rate"])
 
     def infer(self, observation: Any) -> Any:
-        times = time.monotonic() + np.arange(HORIZON) / RATE
+        times = time.monotonic() + np.arange(HORIZON) / self.rate
         swing = 0.4 * np.sin(np.pi * times)
         return np.repeat(swing[:, None], self.joints, axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One scenario is one file, `test_NAME.py`, with one test; its robot is the fixture `rig`."""
+"""One scenario is one file, `test_NAME.py`, with one test `test_NAME`; its robot is the fixture `rig`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,18 +34,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = {}
     config.addinivalue_line("markers", "virtual: breaks its computer; on a bench it is skipped")
+    config.addinivalue_line("markers", "long: takes minutes, so it is begun first")
+    config.pluginmanager.register(Rows(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if config.getoption("--target"):
         for item in items:
             if item.get_closest_marker("virtual"):
                 item.add_marker(pytest.mark.skip("it breaks its computer, which only a virtual one survives"))
 
 
-def name_of(node: pytest.Item | pytest.FixtureRequest) -> str:
-    """`estop_presses` for `test_estop_presses.py`."""
-    return Path(str(node.path)).stem.removeprefix("test_")
+def scenario(nodeid: str) -> str:
+    """`estop_presses` for `tests/rig/test_estop_presses.py::test_estop_presses`."""
+    return nodeid.partition("::test_")[2].translate({ord("["): "-", ord("]"): None})
 
 
 @pytest.fixture(scope="session")
@@ -57,21 +59,14 @@ def bench(pytestconfig: pytest.Config) -> BenchConfig | None:
 
 
 @pytest.fixture(scope="session")
-def machines() -> None:
-    """Skips where no machine can be had."""
+def ready() -> Frozen:
+    """The machine with the rig's robot, ready and disarmed. Skips where no machine can be had."""
     try:
-        build.needs()
-        build.machine()
-        build.wheels()
+        with build.alone():
+            build.needs()
+            return build.ready()
     except NoRig as problem:
         pytest.skip(str(problem))
-
-
-@pytest.fixture(scope="session")
-def ready(machines: None) -> Frozen:
-    """The machine with the rig's robot, ready and disarmed."""
-    try:
-        return build.ready()
     except (RuntimeError, MachineGone) as problem:
         pytest.exit(f"the rig could not be set up: {problem}", returncode=1)
 
@@ -79,7 +74,7 @@ def ready(machines: None) -> Frozen:
 @pytest.fixture
 def results(request: pytest.FixtureRequest) -> Path:
     """The scenario's own folder of results, empty."""
-    folder = RESULTS / name_of(request)
+    folder = RESULTS / scenario(request.node.nodeid)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -135,20 +130,27 @@ def bring_back(rig: Rig, results: Path) -> None:
     )
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    report = yield
-    rows = item.config.stash[ROWS]
-    row = rows.setdefault(name_of(item), Row(name_of(item), "passed", 0.0, ()))
-    row.seconds += call.duration
-    row.facts = next((tuple(facts) for key, facts in item.user_properties if key == "facts"), ())  # type: ignore[arg-type]
-    if report.failed:
-        row.outcome = "**failed**"
-        row.facts += (str(call.excinfo.value).splitlines()[0] if call.excinfo else "",)
-    elif report.skipped:
-        row.outcome = "skipped"
-        row.facts += (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr),)
-    return report
+class Rows:
+    """Makes the table's rows from pytest's reports, whichever process they come from."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._rows = config.stash[ROWS]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = scenario(report.nodeid)
+        row = self._rows.setdefault(name, Row(name, "passed", 0.0, ()))
+        row.seconds += report.duration
+        row.facts = next((tuple(facts) for key, facts in report.user_properties if key == "facts"), ())  # type: ignore[arg-type]
+        if report.outcome != "passed":
+            row.outcome = "**failed**" if report.failed else "skipped"
+            row.facts += (_reason(report),)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The first line of why a scenario has failed or was skipped."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = crash.message if crash is not None else report.longrepr
+    return str(said[2] if isinstance(said, tuple | list) else said).partition("\n")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

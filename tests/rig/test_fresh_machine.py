@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.rig.harness import build, page
+from tests.rig.harness.build import Frozen
 
 pytestmark = pytest.mark.virtual
 TRY = "Try it: an emulated robot as a service"
 
 
-def test_fresh_machine(machines: None, results: Path, disks: Path) -> None:
+def test_fresh_machine(ready: Frozen, results: Path, disks: Path) -> None:
     """Its section `Install` has made the machine that this one goes on with."""
     qemu = build.installed().thaw(disks)
     try:
@@ -27,6 +28,8 @@ def test_fresh_machine(machines: None, results: Path, disks: Path) -> None:
 
         run("useradd --create-home alex")
         run(root)
+        assert not (told := run("systemd-analyze verify reflexd@hinges.service 2>&1")), told
+        run("systemd-analyze security --no-pager --threshold=20 reflexd@hinges.service")
         run(group)
         *before, joints, disarm = operator.splitlines()
         deadline = time.monotonic() + 60.0

@@ -15,7 +15,7 @@ from tests.rig.harness.recordings import times
 from tests.rig.harness.rig import Rig
 from tests.rig.harness.target import VirtualTarget
 
-pytestmark = pytest.mark.virtual
+pytestmark = [pytest.mark.virtual, pytest.mark.long]
 CUTS = 20
 LOST_S = 5.0
 """docs/recording.md promises what was written half a second ago; this machine is slow."""

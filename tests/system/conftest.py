@@ -22,7 +22,7 @@ backend = "swing:Swing"
 rate = 50.0
 horizon = 50
 execute = 10
-options = {{ joints = {joints} }}
+options = {{ joints = {joints}, rate = 50.0 }}
 [[policy.observation]]
 source = "joint.position"
 [[policy.action]]

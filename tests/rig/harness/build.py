@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import platform
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,15 @@ class Frozen:
         """Switch it on: its disk, and nothing else. Raises MachineGone."""
         disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
         return Qemu(self.machine, disks, folder / "console.txt", virtual_time=virtual_time)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Only one process at a time makes anything; the others wait for it, and then find it made."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def needs() -> None:
