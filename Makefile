@@ -6,12 +6,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 # WHEELS=DIR: all packages come from this folder (`make wheels` fills one). EXTRAS: for example onnx, or sim.
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
-# MACHINES: how many of the rig's machines run at a time; each needs a processor of its own and 1.5 GB.
-MACHINES ?= 2
+# MACHINES: how many of the rig's machines run at a time; each needs two processors and 1.5 GB.
+MACHINES ?= $(shell expr \( $$(nproc) + 1 \) / 2)
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test rig lint format bench clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test rig rig-machine lint format bench clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -73,8 +73,11 @@ wheels: $(VENV)/python
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w '$(or $(WHEELS),wheels)' \
 		'.$(if $(EXTRAS),[$(EXTRAS)])' 'hatchling>=1.25'
 
-rig: $(VENV)/dev
-	$(BIN)/python -m pytest -n $(MACHINES) --dist worksteal $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+rig-machine: $(VENV)/dev
+	$(BIN)/python -m tests.rig.harness.build
+
+rig: rig-machine
+	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
 
 wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py

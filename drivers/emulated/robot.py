@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,7 @@ class PowerFile:
 
     def __init__(self, path: Path) -> None:
         """Raises EmulatorError."""
+        self._path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -92,10 +93,14 @@ class PowerFile:
             ) from error
 
     def on(self) -> bool:
-        """Whether motor power flows; not when the line is gone."""
+        """Whether motor power flows; not when the line is gone. One that is back is another file."""
         try:
             return os.pread(self._fd, 1, 0) == b"1"
         except OSError:
+            with suppress(OSError):
+                fresh = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                os.close(self._fd)
+                self._fd = fresh
             return False
 
     def close(self) -> None:

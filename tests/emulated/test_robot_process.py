@@ -286,6 +286,19 @@ def test_power_follows_a_file_that_tells_the_level_of_a_real_line(
         wait_for(lambda wanted=power: robot.ask(op="state")["power"] is wanted, f"power after {text!r}")
 
 
+def test_power_comes_back_with_a_line_that_was_gone(start: Callable[..., RobotProcess], tmp_path: Path) -> None:
+    level, gone = tmp_path / "level", tmp_path / "gone"
+    gone.mkdir()  # reading it fails, as the file of a line does whose chip is gone
+    level.symlink_to(gone)
+    robot = start(drive_enable_file=str(level)).wait_ready()
+    assert robot.ask(op="state")["power"] is False
+    fresh = tmp_path / "fresh"
+    fresh.write_text("1\n")
+    level.unlink()
+    level.symlink_to(fresh)
+    wait_for(lambda: robot.ask(op="state")["power"] is True, "power")
+
+
 HOLDER = """
 import sys, time
 from drivers.gpio.lines import open_output

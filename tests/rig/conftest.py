@@ -34,21 +34,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = {}
     config.addinivalue_line("markers", "virtual: breaks its computer; on a bench it is skipped")
-    config.addinivalue_line("markers", "long: takes minutes, so it is begun first")
+    config.addinivalue_line("markers", "long(minutes): the longest is begun first")
     config.pluginmanager.register(Rows(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=_minutes, reverse=True)
     if config.getoption("--target"):
         for item in items:
             if item.get_closest_marker("virtual"):
                 item.add_marker(pytest.mark.skip("it breaks its computer, which only a virtual one survives"))
 
 
+def _minutes(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("long")
+    return float(mark.args[0]) if mark else 0.0
+
+
 def scenario(nodeid: str) -> str:
     """`estop_presses` for `tests/rig/test_estop_presses.py::test_estop_presses`."""
-    return nodeid.partition("::test_")[2].translate({ord("["): "-", ord("]"): None})
+    return nodeid.partition("::test_")[2]
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +160,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     rows = config.stash[ROWS].values()
-    if not rows:
+    if not rows or hasattr(config, "workerinput"):  # one of xdist's workers, which knows only its own
         return
     text = table(rows, virtual=not config.getoption("--target"))
     RESULTS.mkdir(parents=True, exist_ok=True)

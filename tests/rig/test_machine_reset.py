@@ -10,7 +10,7 @@ from tests.rig.harness import faults
 from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import VirtualTarget
 
-pytestmark = [pytest.mark.virtual, pytest.mark.long]
+pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 TIMEOUT_S = 10
 
 

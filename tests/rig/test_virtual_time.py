@@ -11,7 +11,7 @@ from tests.rig.harness.build import Frozen
 from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import VirtualTarget
 
-pytestmark = [pytest.mark.virtual, pytest.mark.long]
+pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 TICK_S = 1 / 25
 STALL_S = 0.4
 TRIES = 5

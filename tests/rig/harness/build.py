@@ -221,10 +221,19 @@ def _do(qemu: Qemu, step: str, limit_s: float = 60.0) -> None:
 
 
 def say(text: str) -> None:
-    """Tell what takes time, past pytest's capture."""
-    print(f"rig: {text}", file=sys.__stderr__, flush=True)
+    """Tell what takes time."""
+    print(f"rig: {text}", file=sys.stderr, flush=True)
 
 
 def _forget(pattern: str) -> None:
     for path in CACHE.glob(pattern):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+if __name__ == "__main__":  # `make rig`: everything is there before the scenarios begin
+    try:
+        with alone():
+            needs()
+            ready()
+    except NoRig as problem:
+        say(f"skipped: {problem}")
