@@ -8,7 +8,7 @@ from typing import Any
 from tests.rig.harness.rig import UNIT, Refused, Rig
 
 LOOK = r"""
-import json, os, subprocess
+import json, os, re, subprocess
 def lines(*words):
     return subprocess.run(words, capture_output=True, text=True).stdout.splitlines()
 pid = lines("systemctl", "show", "-P", "MainPID", "UNIT")[0]
@@ -23,7 +23,8 @@ for entry in os.listdir("/proc"):
     except OSError:
         continue
     if "reflexd" in group or any(b"reflexd" in word for word in words[:2]):
-        processes.append(b" ".join(words[:4]).decode().strip())
+        told = b" ".join(words[:4]).decode().strip()
+        processes.append(re.sub("releases/[^/ ]+", "releases/*", told))
 def files(top):
     return sorted(os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names)
 links = {}
