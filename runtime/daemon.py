@@ -256,6 +256,8 @@ class Daemon:
             heartbeat_line=open_output(safety.heartbeat, "reflexd") if safety.heartbeat else None,
             heartbeat_period_s=run.heartbeat_period_s,
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
+            feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
+            feedback_s=safety.drive_feedback_time,
         )
 
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:

@@ -36,6 +36,8 @@ class Cause(StrEnum):
     """The control loop has not beaten for too long."""
     DRIVE_ENABLE = "drive_enable"
     """The drive-enable line cannot be driven."""
+    FEEDBACK = "feedback"
+    """The contactor does not follow drive-enable, or its feedback cannot be read."""
     HEARTBEAT = "heartbeat"
     """The heartbeat line cannot be driven."""
     WATCHDOG = "watchdog"
@@ -48,7 +50,7 @@ class Cause(StrEnum):
     """Somebody asked for a controlled stop."""
 
 
-_OUTPUTS = (Cause.DRIVE_ENABLE, Cause.HEARTBEAT, Cause.WATCHDOG)
+_OUTPUTS = (Cause.DRIVE_ENABLE, Cause.FEEDBACK, Cause.HEARTBEAT, Cause.WATCHDOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Inputs:
     stop_timeout_ns: int
     """The longest that such a stop may take, ns."""
     lost: frozenset[Cause]
-    """Outputs that do not obey: DRIVE_ENABLE, HEARTBEAT, WATCHDOG."""
+    """Outputs that do not obey: DRIVE_ENABLE, FEEDBACK, HEARTBEAT, WATCHDOG."""
     latched: frozenset[Cause] = frozenset()
 
     @property

@@ -74,6 +74,12 @@ class Safety(Options):
     drive_enable: LineOptions | None = None
     """The output that lets motor power flow, active only while everything is well. Left out: motors are
     switched off through their bus alone."""
+    drive_feedback: LineOptions | None = None
+    """An input that is active while motor power flows: the mirror contact of the contactor behind `drive_enable`
+    (a normally closed one with `active_low = true`). It has to follow `drive_enable`, or the robot is stopped.
+    Left out: the contactor is believed."""
+    drive_feedback_time: float = Field(default=0.2, gt=0, le=5)
+    """How long the feedback may take to follow, both ways, s."""
     heartbeat: LineOptions | None = None
     """An output that the safety thread toggles while the control loop is alive, for a relay or a microcontroller
     that cuts power when it stops. Left out: none is used."""
