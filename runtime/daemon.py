@@ -16,11 +16,13 @@ import numpy as np
 
 from drivers.bus import Bus
 from drivers.gpio.lines import open_input, open_output
+from drivers.line import InputLine
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
 from runtime.boot import Boot
 from runtime.config.config import Config
+from runtime.config.models import Safety
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
@@ -47,6 +49,7 @@ from runtime.reload import Reload, ranges, schedule
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
+from safety.channels import TwoChannels
 from safety.envelope import Envelope
 from safety.gate import Gate
 from safety.supervisor import Supervisor
@@ -243,7 +246,7 @@ class Daemon:
             watchdogs.append(HardwareWatchdog(safety.watchdog.device, safety.watchdog.timeout))
         slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
         return Supervisor(
-            estop=open_input(safety.estop, "reflexd") if safety.estop else None,
+            estop=_estop(safety),
             drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
             torque_off=[bus.torque_off for bus in self.buses],
             gate=self.gate,
@@ -258,6 +261,7 @@ class Daemon:
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
             feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
             feedback_s=safety.drive_feedback_time,
+            release_s=safety.estop_release,
         )
 
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
@@ -346,6 +350,16 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
+
+
+def _estop(safety: Safety) -> InputLine | None:
+    """The e-stop's line or lines. Raises LineError."""
+    if safety.estop is None:
+        return None
+    first = open_input(safety.estop, "reflexd")
+    if safety.estop_second is None:
+        return first
+    return TwoChannels(first, open_input(safety.estop_second, "reflexd"), safety.estop_discrepancy)
 
 
 def _numbers(args: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -62,6 +62,7 @@ class Supervisor:
         stop_timeout_s: float = 1.0,
         feedback: InputLine | None = None,
         feedback_s: float = 0.0,
+        release_s: float = 0.0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
@@ -71,7 +72,8 @@ class Supervisor:
         level, fields)` is called on the safety thread and must not block. `watchdogs`: fed while the loop beats,
         the mildest first. `heartbeat_line`: toggled under the same condition; `heartbeat_period_s`: full period of
         the wave. `stop_timeout_s`: longest time for a stop that the loop makes. `feedback`: active while motor
-        power flows; it has to follow drive-enable within `feedback_s`.
+        power flows; it has to follow drive-enable within `feedback_s`. `release_s`: how long the e-stop reads as
+        released before it is.
         """
         self.scheduling = Scheduling(False, "the safety thread was not started")
         """Whether the safety thread runs in real time, or why not."""
@@ -99,6 +101,7 @@ class Supervisor:
             clock,
             feedback,
             feedback_s,
+            release_s,
         )
         tell = self._interlock.tell
         pulse = Pulse(heartbeat_line, heartbeat_period_s, tell) if heartbeat_line is not None else None

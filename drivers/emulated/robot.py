@@ -199,7 +199,7 @@ class Robot:
                 outputs: dict[str, Callable[[bool], None]] = {"heartbeat": self._on_heartbeat}
                 if self._power is None:
                     outputs["drive_enable"] = self._on_drive_enable
-                inputs = {"estop": True, "drive_feedback": False}
+                inputs = {"estop": True, "estop_second": True, "drive_feedback": False}
                 self._gpio = GpioChip(self.reactor, spec.gpio, inputs, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
@@ -324,7 +324,9 @@ class Robot:
             raise ValueError(f"pressed: expected true or false, found {pressed!r}")
         if self._gpio is None:
             raise ValueError("this robot has no GPIO chip; give `gpio` in its spec")
-        self._gpio.set_input("estop", not pressed)
+        channels = request.get("channels", ["estop", "estop_second"])
+        for name in channels:
+            self._gpio.set_input(name, not pressed)
         return {"pressed": pressed}
 
     def _op_contactor(self, request: dict[str, Any]) -> dict[str, Any]:

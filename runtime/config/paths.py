@@ -24,6 +24,7 @@ SOCKETS = frozenset(
         ("emulated", "gpio"),
         ("emulated", "control"),
         ("safety", "estop", "path"),
+        ("safety", "estop_second", "path"),
         ("safety", "drive_enable", "path"),
         ("safety", "drive_feedback", "path"),
         ("safety", "heartbeat", "path"),

@@ -236,6 +236,10 @@ ACROSS = [
         "type to gpio",
     ),
     (
+        {"safety.estop": None, "safety.estop_second": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1}},
+        "safety.estop_second: found a second channel without a first; name it [safety.estop]",
+    ),
+    (
         {
             "safety.drive_enable": None,
             "safety.drive_feedback": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1},
