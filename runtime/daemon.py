@@ -46,6 +46,7 @@ from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
+from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
@@ -142,6 +143,10 @@ class Daemon:
             self.events,
             without_estop=config.safety.estop is None and not config.safety.run_without_estop,
         )
+        reset = config.safety.reset
+        self.reset_button = (
+            ResetButton(open_input(reset, "reflexd"), self.robot.reset, self.events) if reset is not None else None
+        )
         self.server = ControlServer(
             Path(config.socket.path),
             version=version(),
@@ -186,6 +191,8 @@ class Daemon:
             await self.server.start()
             self.realtime.freeze_memory()  # collects first, which takes longer than a tick may wait
             self.ticker.start()
+            if self.reset_button is not None:
+                self.reset_button.start()
             background += [asyncio.create_task(self._start_policy()), asyncio.create_task(self._keep_house())]
             for item in self.realtime.items:
                 level: Level = "info" if item.achieved else "warning"
@@ -199,6 +206,8 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self.server.close()
+            if self.reset_button is not None:
+                self.reset_button.close()
             await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
             if self.policy is not None:
@@ -235,6 +244,8 @@ class Daemon:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
             self.memory_mb = memory_mb()
+            if self.reset_button is not None:
+                self.reset_button.look_after()
             # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
             self.ticker.after_tick(partial(gc.collect, 0 if self.loop.modes.energised else 1))
 

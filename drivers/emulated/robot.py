@@ -199,7 +199,7 @@ class Robot:
                 outputs: dict[str, Callable[[bool], None]] = {"heartbeat": self._on_heartbeat}
                 if self._power is None:
                     outputs["drive_enable"] = self._on_drive_enable
-                inputs = {"estop": True, "estop_second": True, "drive_feedback": False}
+                inputs = {"estop": True, "estop_second": True, "reset": False, "drive_feedback": False}
                 self._gpio = GpioChip(self.reactor, spec.gpio, inputs, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
@@ -275,6 +275,7 @@ class Robot:
             "reset": self._op_reset,
             "press": self._op_press,
             "contactor": self._op_contactor,
+            "reset_button": self._op_reset_button,
             "fault": self._op_fault,
             "link": self._op_link,
             "plug": self._op_plug,
@@ -328,6 +329,12 @@ class Robot:
         for name in channels:
             self._gpio.set_input(name, not pressed)
         return {"pressed": pressed}
+
+    def _op_reset_button(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._gpio is None:
+            raise ValueError("this robot has no GPIO chip; give `gpio` in its spec")
+        self._gpio.set_input("reset", bool(request.get("pressed")))
+        return {}
 
     def _op_contactor(self, request: dict[str, Any]) -> dict[str, Any]:
         kind = request.get("kind")

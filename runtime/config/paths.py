@@ -25,6 +25,7 @@ SOCKETS = frozenset(
         ("emulated", "control"),
         ("safety", "estop", "path"),
         ("safety", "estop_second", "path"),
+        ("safety", "reset", "path"),
         ("safety", "drive_enable", "path"),
         ("safety", "drive_feedback", "path"),
         ("safety", "heartbeat", "path"),

@@ -216,7 +216,7 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
         warnings.append(f"the emulator does not feed the sensor {name}: add it to emulated.sensors")
     if emulated.task and not CLASS_PATTERN.fullmatch(emulated.task):
         draft.report(("emulated", "task"), f'found {found(emulated.task)}, expected "module:Class"; correct it')
-    for key in ("estop", "estop_second", "drive_enable", "drive_feedback", "heartbeat"):
+    for key in ("estop", "estop_second", "reset", "drive_enable", "drive_feedback", "heartbeat"):
         line = getattr(draft.safety, key, None)
         if isinstance(line, EmulatedLine) and (str(line.path), line.line) != (emulated.gpio, key):
             draft.report(
