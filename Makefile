@@ -77,7 +77,8 @@ rig-machine: $(VENV)/dev
 	$(BIN)/python -m tests.rig.harness.build
 
 rig: rig-machine
-	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig)
+	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig) \
+		$(if $(SKIP),--ignore tests/rig/test_$(SKIP).py)
 
 wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py

@@ -20,7 +20,7 @@ def test_estop_presses(rig: Rig) -> None:
         assert found["before"] == 1, f"press {press}: drive-enable was not active before"
         assert found["us"] is not None, f"press {press}: drive-enable did not fall"
         took.append(found["us"] / 1e3)
-        assert rig.mode() == "ESTOP"
+        rig.wait(lambda: rig.mode() == "ESTOP", what="mode ESTOP")  # the next tick says so
         assert not rig.drive_enable()
         rig.release()
         assert not rig.drive_enable(), f"press {press}: a release alone gave power back"
