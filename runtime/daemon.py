@@ -16,11 +16,13 @@ import numpy as np
 
 from drivers.bus import Bus
 from drivers.gpio.lines import open_input, open_output
+from drivers.line import InputLine
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
 from runtime.boot import Boot
 from runtime.config.config import Config
+from runtime.config.models import Safety
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
@@ -44,9 +46,11 @@ from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
+from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
+from safety.channels import TwoChannels
 from safety.envelope import Envelope
 from safety.gate import Gate
 from safety.supervisor import Supervisor
@@ -139,6 +143,10 @@ class Daemon:
             self.events,
             without_estop=config.safety.estop is None and not config.safety.run_without_estop,
         )
+        reset = config.safety.reset
+        self.reset_button = (
+            ResetButton(open_input(reset, "reflexd"), self.robot.reset, self.events) if reset is not None else None
+        )
         self.server = ControlServer(
             Path(config.socket.path),
             version=version(),
@@ -183,6 +191,8 @@ class Daemon:
             await self.server.start()
             self.realtime.freeze_memory()  # collects first, which takes longer than a tick may wait
             self.ticker.start()
+            if self.reset_button is not None:
+                self.reset_button.start()
             background += [asyncio.create_task(self._start_policy()), asyncio.create_task(self._keep_house())]
             for item in self.realtime.items:
                 level: Level = "info" if item.achieved else "warning"
@@ -196,6 +206,8 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self.server.close()
+            if self.reset_button is not None:
+                self.reset_button.close()
             await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
             if self.policy is not None:
@@ -232,6 +244,8 @@ class Daemon:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
             self.memory_mb = memory_mb()
+            if self.reset_button is not None:
+                self.reset_button.look_after()
             # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
             self.ticker.after_tick(partial(gc.collect, 0 if self.loop.modes.energised else 1))
 
@@ -243,7 +257,7 @@ class Daemon:
             watchdogs.append(HardwareWatchdog(safety.watchdog.device, safety.watchdog.timeout))
         slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
         return Supervisor(
-            estop=open_input(safety.estop, "reflexd") if safety.estop else None,
+            estop=_estop(safety),
             drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
             torque_off=[bus.torque_off for bus in self.buses],
             gate=self.gate,
@@ -256,6 +270,9 @@ class Daemon:
             heartbeat_line=open_output(safety.heartbeat, "reflexd") if safety.heartbeat else None,
             heartbeat_period_s=run.heartbeat_period_s,
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
+            feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
+            feedback_s=safety.drive_feedback_time,
+            release_s=safety.estop_release,
         )
 
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
@@ -344,6 +361,16 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
+
+
+def _estop(safety: Safety) -> InputLine | None:
+    """The e-stop's line or lines. Raises LineError."""
+    if safety.estop is None:
+        return None
+    first = open_input(safety.estop, "reflexd")
+    if safety.estop_second is None:
+        return first
+    return TwoChannels(first, open_input(safety.estop_second, "reflexd"), safety.estop_discrepancy)
 
 
 def _numbers(args: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -95,6 +95,7 @@ class Robot:
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
             self._off_confirmed = False
             try:
+                await self._power_flows()
                 await self._gather("enable")
                 self._tell_warnings()
                 await self._fresh_reading()
@@ -237,6 +238,14 @@ class Robot:
             )
         self._supervisor.disarm()
         self._off.set()
+
+    async def _power_flows(self) -> None:
+        """Wait for the contactor. The safety task latches a fault when it does not close in time."""
+        while not self._supervisor.power_confirmed:
+            if not self._supervisor.drive_enabled:
+                reasons = self._supervisor.latched
+                raise Refused("not_safe", "drive-enable fell while the robot was being armed", reasons)
+            await asyncio.sleep(0.002)
 
     async def _gather(self, action: str) -> None:
         """Run one async method of all buses at once. Raises one BusError with everything that went wrong."""

@@ -30,12 +30,16 @@ class Cause(StrEnum):
 
     ESTOP = "estop"
     """The e-stop is pressed, or its line is gone."""
+    ESTOP_CHANNELS = "estop_channels"
+    """The two channels of the e-stop differ."""
     ESTOP_REQUEST = "estop_request"
     """Somebody asked for torque off at once, through software."""
     STALL = "stall"
     """The control loop has not beaten for too long."""
     DRIVE_ENABLE = "drive_enable"
     """The drive-enable line cannot be driven."""
+    FEEDBACK = "feedback"
+    """The contactor does not follow drive-enable, or its feedback cannot be read."""
     HEARTBEAT = "heartbeat"
     """The heartbeat line cannot be driven."""
     WATCHDOG = "watchdog"
@@ -48,7 +52,7 @@ class Cause(StrEnum):
     """Somebody asked for a controlled stop."""
 
 
-_OUTPUTS = (Cause.DRIVE_ENABLE, Cause.HEARTBEAT, Cause.WATCHDOG)
+_LINES = (Cause.ESTOP_CHANNELS, Cause.DRIVE_ENABLE, Cause.FEEDBACK, Cause.HEARTBEAT, Cause.WATCHDOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Inputs:
     stop_timeout_ns: int
     """The longest that such a stop may take, ns."""
     lost: frozenset[Cause]
-    """Outputs that do not obey: DRIVE_ENABLE, HEARTBEAT, WATCHDOG."""
+    """Lines that do not obey or cannot be believed: those of `_LINES`."""
     latched: frozenset[Cause] = frozenset()
 
     @property
@@ -111,7 +115,7 @@ def decide(inputs: Inputs, now_ns: int) -> Decision:
         reasons.append((Cause.ESTOP, Action.TORQUE_OFF))
     if inputs.estop_requested:
         reasons.append((Cause.ESTOP_REQUEST, Action.TORQUE_OFF))
-    reasons += [(cause, Action.TORQUE_OFF) for cause in _OUTPUTS if cause in inputs.lost]
+    reasons += [(cause, Action.TORQUE_OFF) for cause in _LINES if cause in inputs.lost]
     if inputs.beat_ns is not None and now_ns - inputs.beat_ns > inputs.stall_ns:
         reasons.append((Cause.STALL, Action.TORQUE_OFF if powered else Action.WARN))
     if inputs.loop_fault:

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat, LoopState
+from safety.channels import TwoChannels
 from safety.decide import Action, Cause, Decision, Inputs, decide
+from safety.feedback import Feedback
 from safety.gate import Gate
 from safety.recovery import LINE_FAILURES, Recovery
 
@@ -35,8 +37,15 @@ class Interlock:
         stop_timeout_s: float,
         on_event: OnEvent,
         clock: Callable[[], int] = time.monotonic_ns,
+        feedback: InputLine | None = None,
+        feedback_s: float = 0.0,
+        release_s: float = 0.0,
     ) -> None:
-        """`cut_torque` switches torque off on every bus and returns what went wrong; `clock` times reactions."""
+        """`cut_torque` switches torque off on every bus and returns what went wrong; `clock` times reactions.
+
+        `feedback`: active while motor power flows; it follows drive-enable within `feedback_s`. `release_s`: how
+        long the e-stop reads as released before it is.
+        """
         self.estop_state: EstopState = "none" if estop is None else "pressed"
         """The e-stop as last read; a line that is gone counts as pressed."""
         self.drive_enabled = False
@@ -57,6 +66,10 @@ class Interlock:
         self._others: dict[Cause, str] = {}
         self._estop_line = Recovery("the e-stop line", estop, lambda: estop and estop.read(), self.tell)
         self._drive_line = Recovery("the drive-enable line", drive_enable, self._rest_drive_enable, self.tell)
+        self._channels = estop if isinstance(estop, TwoChannels) else None
+        self._release_ns = round(release_s * 1e9)
+        self._closed, self._closed_ns = True, -self._release_ns  # at the start it counts as it is
+        self._feedback = Feedback(feedback, feedback_s, self.tell)
         self._estop_pulse = False
         self._estop_order = ""
         self._stop_order = Action.NONE
@@ -65,8 +78,9 @@ class Interlock:
 
     def step(self, now_ns: int, estop_edge: bool = False) -> Decision:
         """Read, decide, act. `now_ns`: CLOCK_MONOTONIC, ns; `estop_edge`: the e-stop's line had an edge."""
-        self._read_estop(estop_edge)
+        self._read_estop(now_ns, estop_edge)
         self._check_drive_enable()
+        self._feedback.look(now_ns, self.drive_enabled)
         inputs = self._inputs()
         decision = decide(inputs, now_ns)
         if decision.action is Action.TORQUE_OFF:
@@ -84,6 +98,7 @@ class Interlock:
             self._stop_since_ns = now_ns
         self._estop_line.step(now_ns)  # last: nothing waits for a line to come back
         self._drive_line.step(now_ns)
+        self._feedback.step(now_ns)
         return decision
 
     def arm(self, now_ns: int) -> list[str]:
@@ -96,12 +111,15 @@ class Interlock:
         ]
         if inputs.beat_ns is None:
             refusals.append("the control loop is not running")
+        if not self._feedback.follows(self.drive_enabled) and Cause.FEEDBACK not in self.latched:
+            refusals.append("the contactor has not dropped out yet; try again in a moment")
         if refusals:
             return refusals
         if not self.drive_enabled and not self._drive(active=True):
             self.step(now_ns)
             return list(self.latched.values())
         self.drive_enabled = True
+        self._feedback.look(now_ns, driven=True)  # its time begins
         self._gate.permit()
         self.tell("safety.armed", "drive-enable is active: motors may be energised", "info")
         return []
@@ -145,14 +163,20 @@ class Interlock:
         return bool(self._estop_line.problem)
 
     @property
+    def power_confirmed(self) -> bool:
+        """Drive-enable is active, and the contactor's feedback, where there is one, says that power flows."""
+        return self.drive_enabled and self._feedback.follows(True)
+
+    @property
     def power_cut(self) -> bool:
-        """There is a drive-enable line, it obeys, and it is inactive."""
-        return self._drive_enable is not None and not self._drive_line.problem and not self.drive_enabled
+        """There is a drive-enable line, it obeys, and it is inactive, and the contactor has dropped out."""
+        obeys = self._drive_enable is not None and not self._drive_line.problem
+        return obeys and not self.drive_enabled and self._feedback.follows(False)
 
     def lose_estop(self, error: Exception | str) -> None:
         """The e-stop's line is gone: it counts as pressed from now on."""
         self._estop_line.lose(error)
-        self.estop_state = "pressed"
+        self.estop_state, self._closed = "pressed", False
 
     def report(self, cause: Cause, problem: str) -> None:
         """What is wrong with an output that somebody else drives, one sentence; empty: nothing.
@@ -174,16 +198,24 @@ class Interlock:
             with contextlib.suppress(Exception):
                 self._cut_torque()
 
-    def _read_estop(self, edge: bool) -> None:
+    def _read_estop(self, now_ns: int, edge: bool) -> None:
         self._estop_pulse = False
         if self._estop is None or self.estop_lost:
             return
         try:
             # Active is a closed contact: a cut wire reads as pressed.
-            state: EstopState = "released" if self._estop.read() else "pressed"
+            closed = self._estop.read()
         except LINE_FAILURES as error:
             self.lose_estop(error)
             return
+        if self._channels is not None:
+            self._channels.judge(now_ns)
+        # A contact that bounces delays the release, never the press.
+        if edge or not (closed and self._closed):
+            self._closed_ns = now_ns
+        self._closed = closed
+        waits = self.estop_state == "pressed" and now_ns - self._closed_ns < self._release_ns
+        state: EstopState = "released" if closed and not waits else "pressed"
         if state != self.estop_state:
             self.estop_state = state
             if state == "released" and Cause.ESTOP in self.latched:
@@ -215,9 +247,19 @@ class Interlock:
             stop_requested=self._stop_order,
             stop_since_ns=self._stop_since_ns,
             stop_timeout_ns=self._stop_timeout_ns,
-            lost=frozenset([*self._others, *([Cause.DRIVE_ENABLE] if self._drive_line.problem else [])]),
+            lost=frozenset(cause for cause, problem in self._problems.items() if problem),
             latched=frozenset(self.latched),
         )
+
+    @property
+    def _problems(self) -> dict[Cause, str]:
+        """What is wrong with each line, in words; empty: nothing."""
+        return {
+            **self._others,
+            Cause.ESTOP_CHANNELS: self._channels.problem if self._channels is not None else "",
+            Cause.DRIVE_ENABLE: self._drive_line.problem,
+            Cause.FEEDBACK: self._feedback.problem,
+        }
 
     def _trip(self, texts: dict[Cause, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
@@ -284,8 +326,8 @@ class Interlock:
                 return f"the control loop has not run for {age_ms:.1f} ms, {limit_ms:g} ms are allowed"
             case Cause.DRIVE_ENABLE:
                 return f"drive-enable cannot be driven: {self._drive_line.problem}"
-            case Cause.HEARTBEAT | Cause.WATCHDOG:
-                return self._others.get(cause, "")
+            case Cause.ESTOP_CHANNELS | Cause.FEEDBACK | Cause.HEARTBEAT | Cause.WATCHDOG:
+                return self._problems.get(cause, "")
             case Cause.STOP_OVERDUE:
                 return f"the control loop has not finished a stop within {self._stop_timeout_ns / 1e9:g} s"
             case Cause.LOOP_FAULT:

@@ -60,6 +60,9 @@ class Supervisor:
         heartbeat_line: OutputLine | None = None,
         heartbeat_period_s: float = 0.1,
         stop_timeout_s: float = 1.0,
+        feedback: InputLine | None = None,
+        feedback_s: float = 0.0,
+        release_s: float = 0.0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
@@ -68,12 +71,15 @@ class Supervisor:
         `tick_s`: period of the loop. `priority`: SCHED_FIFO priority, above the loop's. `on_event(name, message,
         level, fields)` is called on the safety thread and must not block. `watchdogs`: fed while the loop beats,
         the mildest first. `heartbeat_line`: toggled under the same condition; `heartbeat_period_s`: full period of
-        the wave. `stop_timeout_s`: longest time for a stop that the loop makes.
+        the wave. `stop_timeout_s`: longest time for a stop that the loop makes. `feedback`: active while motor
+        power flows; it has to follow drive-enable within `feedback_s`. `release_s`: how long the e-stop reads as
+        released before it is.
         """
         self.scheduling = Scheduling(False, "the safety thread was not started")
         """Whether the safety thread runs in real time, or why not."""
         self._estop = estop
         self._drive_enable = drive_enable
+        self._feedback = feedback
         self._gate = gate
         self._beat = beat
         self._stall_ns = round(stall_s * 1e9)
@@ -93,6 +99,9 @@ class Supervisor:
             stop_timeout_s,
             on_event,
             clock,
+            feedback,
+            feedback_s,
+            release_s,
         )
         tell = self._interlock.tell
         pulse = Pulse(heartbeat_line, heartbeat_period_s, tell) if heartbeat_line is not None else None
@@ -126,8 +135,13 @@ class Supervisor:
         return self._interlock.drive_enabled
 
     @property
+    def power_confirmed(self) -> bool:
+        """Whether motor power flows, as far as drive-enable and the contactor's feedback say."""
+        return self._interlock.power_confirmed
+
+    @property
     def power_cut(self) -> bool:
-        """Whether there is a drive-enable line, and it is known to be inactive."""
+        """Whether there is a drive-enable line, and it and the contactor's feedback say that power is off."""
         return self._interlock.power_cut
 
     @property
@@ -319,7 +333,7 @@ class Supervisor:
         self._interlock.shut(reason)
         self._torque_off.stop(TORQUE_OFF_TIMEOUT_S)
         self._feeding.close(clean=(self._clean and not self._death) or not self._started.is_set())
-        for line in (self._drive_enable, self._estop):
+        for line in (self._drive_enable, self._feedback, self._estop):
             if line is not None:
                 with contextlib.suppress(Exception):
                     line.close()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from drivers.emulated.plant import Plant
 
 BEHIND_MAX_NS = 100_000_000
+CONTACTORS = ("good", "welded", "stuck")
+"""What can be wrong with the contactor behind drive-enable: welded stays closed, stuck stays open."""
 _STAMP = struct.Struct("<Q")
 
 
@@ -173,6 +175,7 @@ class Robot:
         self._gpio: GpioChip | None = None
         self._power: PowerFile | None = None
         self._heartbeat_edges = 0
+        self._contactor = "good"
         self._buses: dict[str, EmulatedBus] = {}
         self._sensors: dict[str, EmulatedSensor] = {}
         self._parts = ExitStack()
@@ -195,8 +198,9 @@ class Robot:
             if spec.gpio is not None:
                 outputs: dict[str, Callable[[bool], None]] = {"heartbeat": self._on_heartbeat}
                 if self._power is None:
-                    outputs["drive_enable"] = plant.power
-                self._gpio = GpioChip(self.reactor, spec.gpio, {"estop": True}, outputs)
+                    outputs["drive_enable"] = self._on_drive_enable
+                inputs = {"estop": True, "estop_second": True, "reset": False, "drive_feedback": False}
+                self._gpio = GpioChip(self.reactor, spec.gpio, inputs, outputs)
                 self._parts.callback(self._gpio.close)
             if spec.control is not None:
                 control = ControlServer(self.reactor, spec.control, self._control)
@@ -252,6 +256,12 @@ class Robot:
         if self.trajectory.due(plant.time):
             self.trajectory.add(plant.time, plant.snapshot())
 
+    def _on_drive_enable(self, level: bool) -> None:
+        closed = {"good": level, "welded": level or self.plant.powered, "stuck": False}[self._contactor]
+        self.plant.power(closed)
+        if self._gpio is not None:
+            self._gpio.set_input("drive_feedback", closed)
+
     def _on_heartbeat(self, level: bool) -> None:
         self._heartbeat_edges += 1
 
@@ -264,6 +274,8 @@ class Robot:
             "score": lambda _: {"score": self.plant.score()},
             "reset": self._op_reset,
             "press": self._op_press,
+            "contactor": self._op_contactor,
+            "reset_button": self._op_reset_button,
             "fault": self._op_fault,
             "link": self._op_link,
             "plug": self._op_plug,
@@ -313,8 +325,26 @@ class Robot:
             raise ValueError(f"pressed: expected true or false, found {pressed!r}")
         if self._gpio is None:
             raise ValueError("this robot has no GPIO chip; give `gpio` in its spec")
-        self._gpio.set_input("estop", not pressed)
+        channels = request.get("channels", ["estop", "estop_second"])
+        for name in channels:
+            self._gpio.set_input(name, not pressed)
         return {"pressed": pressed}
+
+    def _op_reset_button(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._gpio is None:
+            raise ValueError("this robot has no GPIO chip; give `gpio` in its spec")
+        self._gpio.set_input("reset", bool(request.get("pressed")))
+        return {}
+
+    def _op_contactor(self, request: dict[str, Any]) -> dict[str, Any]:
+        kind = request.get("kind")
+        if kind not in CONTACTORS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(CONTACTORS)}")
+        if self._gpio is None or self._power is not None:
+            raise ValueError("this robot's chip has no drive-enable; its contactor is somewhere else")
+        self._contactor = kind
+        self._on_drive_enable(self._gpio.level("drive_enable"))
+        return {}
 
     def _op_fault(self, request: dict[str, Any]) -> dict[str, Any]:
         joint, kind = request.get("joint"), request.get("kind")

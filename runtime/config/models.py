@@ -71,9 +71,25 @@ class Safety(Options):
     """Energise motors although no e-stop is configured. Only for robots that cannot hurt anybody."""
     estop: LineOptions | None = None
     """The e-stop input. Left out: the daemon refuses to arm, unless `run_without_estop` is true."""
+    estop_second: LineOptions | None = None
+    """The e-stop's second channel: another contact of the same button, on a wire of its own. Either one open is a
+    press. Left out: the e-stop has one channel."""
+    estop_discrepancy: float = Field(default=0.5, gt=0, le=5)
+    """How long the two channels may differ, s; then the robot is stopped until both were open together."""
+    estop_release: float = Field(default=0.05, ge=0, le=1)
+    """How long the e-stop must read as released before it is, s: a bouncing contact. A press counts at once."""
+    reset: LineOptions | None = None
+    """An input that is active while the reset button is pressed. Letting it go does what `reflexctl reset` does.
+    Left out: only `reflexctl reset` resets."""
     drive_enable: LineOptions | None = None
     """The output that lets motor power flow, active only while everything is well. Left out: motors are
     switched off through their bus alone."""
+    drive_feedback: LineOptions | None = None
+    """An input that is active while motor power flows: the mirror contact of the contactor behind `drive_enable`
+    (a normally closed one with `active_low = true`). It has to follow `drive_enable`, or the robot is stopped.
+    Left out: the contactor is believed."""
+    drive_feedback_time: float = Field(default=0.2, gt=0, le=5)
+    """How long the feedback may take to follow, both ways, s."""
     heartbeat: LineOptions | None = None
     """An output that the safety thread toggles while the control loop is alive, for a relay or a microcontroller
     that cuts power when it stops. Left out: none is used."""

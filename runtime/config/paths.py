@@ -24,7 +24,10 @@ SOCKETS = frozenset(
         ("emulated", "gpio"),
         ("emulated", "control"),
         ("safety", "estop", "path"),
+        ("safety", "estop_second", "path"),
+        ("safety", "reset", "path"),
         ("safety", "drive_enable", "path"),
+        ("safety", "drive_feedback", "path"),
         ("safety", "heartbeat", "path"),
     }
 )

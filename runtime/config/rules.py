@@ -155,6 +155,13 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
         )
     elif safety.run_without_estop:
         warnings.append("safety.run_without_estop has no effect while [safety.estop] is there; remove it")
+    if safety.estop_second is not None and safety.estop is None:
+        draft.report(("safety", "estop_second"), "found a second channel without a first; name it [safety.estop]")
+    if safety.drive_feedback is not None and safety.drive_enable is None:
+        draft.report(
+            ("safety", "drive_feedback"),
+            "found a feedback, but no [safety.drive_enable] that it could follow; add the output or remove this",
+        )
     if safety.drive_enable is None:
         warnings.append(
             "no [safety.drive_enable]: nothing cuts the motors' power when a bus does not answer; "
@@ -209,7 +216,7 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
         warnings.append(f"the emulator does not feed the sensor {name}: add it to emulated.sensors")
     if emulated.task and not CLASS_PATTERN.fullmatch(emulated.task):
         draft.report(("emulated", "task"), f'found {found(emulated.task)}, expected "module:Class"; correct it')
-    for key in ("estop", "drive_enable", "heartbeat"):
+    for key in ("estop", "estop_second", "reset", "drive_enable", "drive_feedback", "heartbeat"):
         line = getattr(draft.safety, key, None)
         if isinstance(line, EmulatedLine) and (str(line.path), line.line) != (emulated.gpio, key):
             draft.report(

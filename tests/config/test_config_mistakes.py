@@ -236,6 +236,18 @@ ACROSS = [
         "type to gpio",
     ),
     (
+        {"safety.estop": None, "safety.estop_second": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1}},
+        "safety.estop_second: found a second channel without a first; name it [safety.estop]",
+    ),
+    (
+        {
+            "safety.drive_enable": None,
+            "safety.drive_feedback": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1},
+        },
+        "safety.drive_feedback: found a feedback, but no [safety.drive_enable] that it could follow; add the output "
+        "or remove this",
+    ),
+    (
         {"safety.drive_enable.path": "{run}/other.sock"},
         'safety.drive_enable: found line "drive_enable" at /run/leg/other.sock, expected "drive_enable" at '
         "/run/leg/gpio.sock, where the emulator has it; correct one of them",
