@@ -3,67 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 
 import pytest
 
-from drivers.errors import LineError
 from runtime.events import Events
 from runtime.link.errors import Refused
 from runtime.reset_button import ResetButton
-
-
-class Wire:
-    """An input line; the test holds the other end."""
-
-    def __init__(self, level: bool = False) -> None:
-        self._level = level
-        self.gone = False
-        self.reopen()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> bool:
-        while True:
-            try:
-                message = self._socket.recv(1)
-            except BlockingIOError:
-                return self._level
-            if not message:
-                raise LineError("the wire is cut")
-            self._level = message == b"\x01"
-
-    def reopen(self) -> None:
-        if self.gone:
-            raise LineError("there is no such chip")
-        self.far, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-
-    def close(self) -> None:
-        self._socket.close()
-        self.far.close()
-
-    async def put(self, pressed: bool) -> None:
-        self.far.send(b"\x01" if pressed else b"\x00")
-        await asyncio.sleep(0.01)
+from tests.lines import WiredInput
 
 
 class Bench:
     def __init__(self, level: bool = False) -> None:
-        self.wire, self.events, self.resets = Wire(level), Events(), 0
+        self.line, self.events, self.resets = WiredInput(level), Events(), 0
         self.refusal: Refused | None = None
-        self.button = ResetButton(self.wire, self.reset, self.events)
+        self.button = ResetButton(self.line, self.reset, self.events)
 
     async def reset(self) -> None:
         self.resets += 1
         if self.refusal is not None:
             raise self.refusal
 
+    async def put(self, pressed: bool) -> None:
+        self.line.wire.send(b"\x01" if pressed else b"\x00")
+        await asyncio.sleep(0.01)
+
     async def press(self) -> None:
-        await self.wire.put(True)
-        await self.wire.put(False)
+        await self.put(True)
+        await self.put(False)
 
 
 @pytest.fixture
@@ -73,9 +40,9 @@ async def bench() -> Bench:
 
 async def test_it_resets_once_each_time_that_it_is_let_go(bench: Bench) -> None:
     bench.button.start()
-    await bench.wire.put(True)
+    await bench.put(True)
     assert bench.resets == 0
-    await bench.wire.put(False)
+    await bench.put(False)
     assert bench.resets == 1
     await bench.press()
     assert bench.resets == 2
@@ -85,7 +52,7 @@ async def test_it_resets_once_each_time_that_it_is_let_go(bench: Bench) -> None:
 async def test_one_that_was_pressed_at_the_start_has_to_be_pressed_again() -> None:
     bench = Bench(level=True)
     bench.button.start()
-    await bench.wire.put(False)
+    await bench.put(False)
     assert bench.resets == 0
     await bench.press()
     assert bench.resets == 1
@@ -107,9 +74,9 @@ async def test_a_line_that_is_gone_resets_nothing_and_comes_back(
     clock = [0]
     monkeypatch.setattr("runtime.reset_button.time.monotonic_ns", lambda: clock[0])
     bench.button.start()
-    await bench.wire.put(True)
-    bench.wire.gone = True
-    bench.wire.far.close()
+    await bench.put(True)
+    bench.line.chip_is_gone = True
+    bench.line.wire.close()
     await asyncio.sleep(0.01)
     assert bench.resets == 0
     steps: list[Callable[[], None]] = [bench.button.look_after] * 3
@@ -117,10 +84,10 @@ async def test_a_line_that_is_gone_resets_nothing_and_comes_back(
         step()
         clock[0] += 1_100_000_000
     assert [event.name for event in bench.events.recent] == ["safety.line_lost"]
-    bench.wire.gone = False
+    bench.line.chip_is_gone = False
     bench.button.look_after()
     assert "safety.line_back" in [event.name for event in bench.events.recent]
-    await bench.wire.put(False)
+    await bench.put(False)
     assert bench.resets == 0, "it was not seen pressed since"
     await bench.press()
     assert bench.resets == 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import pytest
 from drivers.errors import LineError
 from drivers.joint import Joint
 from safety.errors import WatchdogError
+from tests.lines import WiredInput
 
 
 @pytest.fixture(scope="session")
@@ -60,40 +60,6 @@ class Line:
         self.closed = False
 
     def close(self) -> None:
-        self.closed = True
-
-
-class WiredInput:
-    """An input line on one end of a socket pair; the test holds `wire`, the other end."""
-
-    def __init__(self, level: bool = True) -> None:
-        self._level = level
-        self.chip_is_gone = False
-        self.reopen()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> bool:
-        while True:
-            try:
-                message = self._socket.recv(16)
-            except BlockingIOError:
-                return self._level
-            if not message:
-                raise LineError("the wire is cut")
-            self._level = message == b"\x01"
-
-    def reopen(self) -> None:
-        if self.chip_is_gone:
-            raise LineError("there is no such chip")
-        self.wire, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-        self.closed = False
-
-    def close(self) -> None:
-        self._socket.close()
-        self.wire.close()
         self.closed = True
 
 

@@ -1,15 +1,12 @@
-"""A daemon with a watchdog that notes what is done to it, and a defect in the tick that moves by hand."""
+"""The daemon with a defect, and a watchdog that notes what is done to it."""
 
 from __future__ import annotations
 
-import sys
+import runpy
 from functools import partial
 from pathlib import Path
 
 import runtime.daemon
-from runtime.cli.reflexd import main
-from runtime.control.loop import ControlLoop
-from runtime.control.modes import Mode
 from safety.watchdog import MAGICCLOSE, HardwareWatchdog
 
 
@@ -44,15 +41,5 @@ class NotingDevice:
         self._file.write(word + "\n")
 
 
-plan = ControlLoop._plan
-
-
-def defective(self: ControlLoop, now_ns: int) -> None:
-    if self.modes.mode == Mode.MANUAL:
-        raise ZeroDivisionError("a defect made for the test")
-    plan(self, now_ns)
-
-
-ControlLoop._plan = defective  # type: ignore[method-assign]
 runtime.daemon.HardwareWatchdog = partial(HardwareWatchdog, device=NotingDevice)  # type: ignore
-sys.exit(main())
+runpy.run_module("tests.system.defective_daemon", run_name="__main__")

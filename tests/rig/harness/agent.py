@@ -1,4 +1,4 @@
-"""The host's end of the virtio serial port: orders to the program `machine/root/usr/local/lib/rig/agent.py`."""
+"""The host's end of the virtio serial port: orders to the agent in the machine (`agent.py` below `machine`)."""
 
 from __future__ import annotations
 
