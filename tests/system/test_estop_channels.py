@@ -1,7 +1,8 @@
-"""An e-stop with two channels, with the real processes."""
+"""An e-stop with two channels, and the time of a release, with the real processes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,3 +37,13 @@ def test_one_channel_stops_the_robot_and_a_fault_of_the_other_is_found(
     rig.wait(lambda: rig.status()["estop"] == "released", what="the release is seen")
     rig.daemon.request("reset")
     rig.run_policy()
+
+
+def test_a_release_counts_when_it_has_lasted(make_rig: Callable[..., Any]) -> None:
+    rig = make_rig("safety.estop_release=1.0")
+    rig.emulator.ask("press", pressed=True)
+    rig.wait(lambda: rig.status()["estop"] == "pressed", what="the press is seen")
+    let_go = time.monotonic()
+    rig.emulator.ask("press", pressed=False)
+    rig.wait(lambda: rig.status()["estop"] == "released", what="the release is seen")
+    assert time.monotonic() - let_go >= 1.0
