@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import time
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,6 @@ from drivers.state import Floats
 
 DATAGRAMS_AT_ONCE = 32
 PATH_BYTES_MAX = 107  # sockaddr_un.sun_path without its terminating zero
-_STAMP = struct.Struct("<Q")
 
 
 class DatagramOptions(SensorOptions):
@@ -60,12 +60,9 @@ class DatagramSensor:
         self._path = options.path
         self._socket: socket.socket | None = None
         self._inode = 0
-        self._size = _STAMP.size + 8 * width
-        # One byte more than expected, so that a datagram that is too long shows.
-        self._buffer = bytearray(self._size + 1)
-        self._arrived: Floats = np.frombuffer(self._buffer, "<f8", width, _STAMP.size)
-        self._finite = bytearray(width)
-        self._finite_flags = np.frombuffer(self._finite, np.bool_)
+        # Plain numbers, no array arithmetic: for so few values it is quicker, above all with cold caches.
+        self._unpack = struct.Struct(f"<Q{width}d").unpack
+        self._size = struct.calcsize(f"<Q{width}d")
 
     async def open(self) -> None:
         """Bind the socket; one left behind by a killed process is replaced. Raises SensorError."""
@@ -97,26 +94,23 @@ class DatagramSensor:
         """Take the newest of the datagrams that have arrived, at most DATAGRAMS_AT_ONCE of them."""
         if self._socket is None:
             return
-        buffer, receive = self._buffer, self._socket.recv_into
+        receive, too_long = self._socket.recv, self._size + 1  # cut there: so that it shows
         for _ in range(DATAGRAMS_AT_ONCE):
             try:
-                size = receive(buffer)
+                stamp_ns, *values = self._unpack(receive(too_long))
             except OSError:  # BlockingIOError: nothing more
                 return
-            if size != self._size:
+            except struct.error:
                 self.malformed += 1
                 continue
-            # Searching the flags' bytes is several times faster than `all()` of so few.
-            np.isfinite(self._arrived, self._finite_flags)
-            if 0 in self._finite:
+            if not all(map(isfinite, values)):
                 self.malformed += 1
                 continue
-            stamp_ns: int = _STAMP.unpack_from(buffer)[0]
             # `now_ns` is when the tick began; what was measured since then is not from the future.
             if stamp_ns <= self.stamp_ns or (stamp_ns > now_ns and stamp_ns > time.monotonic_ns()):
                 self.stale += 1
                 continue
-            self.values[:] = self._arrived
+            self.values[:] = values
             self.stamp_ns = stamp_ns
             self.received += 1
 

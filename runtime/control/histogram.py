@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from itertools import accumulate
 
-SUB_BITS = 4
-"""Sub-buckets per power of two, as a power of two: 16 of them keep every figure within 1/16 = 6 %."""
+SUB_BITS = 6
+"""Sub-buckets per power of two, as a power of two: 64 of them keep every figure within 1/64 = 1.6 %."""
 _SUB = 1 << SUB_BITS
 _BUCKETS = (64 - SUB_BITS) * _SUB
 
