@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 # WHEELS=DIR: all packages come from this folder (`make wheels` fills one). EXTRAS: for example onnx, or sim.
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
-# MACHINES: how many of the rig's machines run at a time; each needs two processors and 1.5 GB.
-MACHINES ?= $(shell expr \( $$(nproc) + 1 \) / 2)
+# MACHINES: how many of the rig's machines run at a time; each needs a processor and 1.5 GB.
+MACHINES ?= $(shell nproc)
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 

@@ -159,7 +159,8 @@ def overlay(base: Path, path: Path) -> Path:
 def fresh() -> Frozen:
     """The bare machine with the payload at /payload: what a user has before the installation. Raises NoRig."""
     bare, packed = machine(), payload()
-    name = f"fresh-{digest([], bare.name, packed.name)}"
+    # A machine that was frozen goes on only in one with the same parts.
+    name = f"fresh-{digest([Path('tests/rig/harness/qemu.py')], bare.name, packed.name)}"
 
     def work(qemu: Qemu) -> None:
         _do(qemu, "mkdir -p /payload && mount -o ro /dev/vdb /payload")
