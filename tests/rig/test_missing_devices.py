@@ -11,7 +11,7 @@ from tests.rig.harness.target import VirtualTarget
 
 pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 DRIVER = "/sys/bus/platform/drivers/gpio-sim"
-LINES = "udevadm settle; bash /opt/rig/guest/lines.sh; echo pull-up > /run/rig/lines/estop/pull"
+LINES = "udevadm settle; bash /opt/rig/guest/lines.sh"
 
 
 def motor(fault: str) -> str:
@@ -55,6 +55,7 @@ def test_missing_devices(rig: Rig) -> None:
         assert not rig.drive_enable()
         rig.sh(f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}", 60.0)
         rig.sh(back)
+        rig.release()
         since = rig.cursor()
         rig.run(f"systemctl start {UNIT}", timeout_s=90.0)
         told = rig.journal(since)

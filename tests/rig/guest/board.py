@@ -1,8 +1,10 @@
-"""The second board: presses the robot's e-stop, and watches drive-enable and the heartbeat line.
+"""The second board: presses the robot's buttons, and watches drive-enable and the heartbeat line.
 
 `board.py serve --sim DIR` (lines of gpio-sim, in the rig's machine) or `board.py serve --chip /dev/gpiochipN
---estop N --drive-enable N --heartbeat N` (a real board; needs the package `gpiod`) holds the lines and listens at
-a Unix socket: one JSON line `[OP, {...}]`, one JSON line back. Python 3.10 or newer.
+--estop N --estop-second N --reset N --drive-enable N --heartbeat N` (a real board; needs the package `gpiod`)
+holds the lines and listens at a Unix socket: one JSON line `[OP, {...}]`, one JSON line back. Python 3.10+.
+
+In the rig's machine it plays the contactor behind drive-enable as well; on a bench there is a real one.
 """
 
 import argparse
@@ -14,8 +16,11 @@ import threading
 import time
 
 SOCKET = "/run/rig/board.sock"
-LINES = ("estop", "drive_enable", "heartbeat")
+CHANNELS = ("estop", "estop_second")
+CONTACTS = (*CHANNELS, "reset")
+LINES = (*CONTACTS, "drive_enable", "heartbeat")
 LOOK_S = 0.0005
+CONTACTOR_S = 0.02
 
 
 class SimLines:
@@ -32,46 +37,81 @@ class SimLines:
         except OSError:
             return None
 
-    def close_contact(self, closed):
-        with open(f"{self.folder}/estop/pull", "w") as file:
+    def close_contact(self, name, closed):
+        with open(f"{self.folder}/{name}/pull", "w") as file:
             file.write("pull-up" if closed else "pull-down")
 
 
-class ChipLines:
-    """Lines of a real chip: a relay in the robot's e-stop circuit, and two inputs."""
+class Contactor(threading.Thread):
+    """Follows drive-enable as long as it is good; its mirror contact is the line `drive_feedback`."""
 
-    def __init__(self, chip, estop, drive_enable, heartbeat):
+    def __init__(self, lines):
+        super().__init__(daemon=True)
+        self.lines = lines
+        self.kind = "good"
+
+    def run(self):
+        closed = None
+        while True:
+            on = self.lines.level("drive_enable") == 1
+            now = {"good": on, "welded": on or bool(closed), "stuck": False}[self.kind]
+            if now != closed:
+                closed = now
+                self.lines.close_contact("drive_feedback", closed)
+            time.sleep(CONTACTOR_S)
+
+
+class ChipLines:
+    """Lines of a real chip: a relay for each of the robot's contacts, and two inputs."""
+
+    def __init__(self, chip, **offsets):
         import gpiod
         from gpiod.line import Direction, Value
 
         self.values = {True: Value.ACTIVE, False: Value.INACTIVE}
-        self.offsets = dict(zip(LINES, (estop, drive_enable, heartbeat), strict=True))
-        # The contact is open, so the e-stop is pressed, whenever nobody holds the line.
+        self.offsets = offsets
+        outputs = tuple(offsets[name] for name in CONTACTS)
+        inputs = tuple(offset for offset in offsets.values() if offset not in outputs)
+        # The contacts are open, so the e-stop is pressed, whenever nobody holds the lines.
         self.request = gpiod.request_lines(
             chip,
             consumer="reflexd rig",
             config={
-                estop: gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE),
-                (drive_enable, heartbeat): gpiod.LineSettings(direction=Direction.INPUT),
+                outputs: gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE),
+                inputs: gpiod.LineSettings(direction=Direction.INPUT),
             },
         )
 
     def level(self, name):
         return int(self.request.get_value(self.offsets[name]) == self.values[True])
 
-    def close_contact(self, closed):
-        self.request.set_value(self.offsets["estop"], self.values[closed])
+    def close_contact(self, name, closed):
+        self.request.set_value(self.offsets[name], self.values[closed])
 
 
-def press(lines):
-    """Open the e-stop's contact."""
-    lines.close_contact(False)
+def press(lines, channels=CHANNELS):
+    """Open the e-stop's contacts, or only one of them."""
+    for name in channels:
+        lines.close_contact(name, False)
     return {}
 
 
-def release(lines):
-    """Close it."""
-    lines.close_contact(True)
+def release(lines, channels=CHANNELS):
+    """Close them."""
+    for name in channels:
+        lines.close_contact(name, True)
+    return {}
+
+
+def button(lines, pressed):
+    """Press the reset button, or let it go."""
+    lines.close_contact("reset", pressed)
+    return {}
+
+
+def contactor(lines, kind):
+    """What the played contactor is from now on: `good`, `welded` or `stuck`."""
+    lines.contactor.kind = kind
     return {}
 
 
@@ -85,7 +125,7 @@ def react(lines, within=1.0, patience=5.0):
     time.sleep(random.random() * within)
     before = lines.level("drive_enable")
     pressed = time.monotonic_ns()
-    lines.close_contact(False)
+    press(lines)
     while True:
         low = lines.level("drive_enable") == 0
         now = time.monotonic_ns()
@@ -108,7 +148,7 @@ def watch(lines, seconds=10.0, names=LINES):
     return {"changes": found}
 
 
-OPS = {call.__name__: call for call in (press, release, levels, react, watch)}
+OPS = {call.__name__: call for call in (press, release, button, contactor, levels, react, watch)}
 
 
 def answer(client, lines):
@@ -142,8 +182,11 @@ def main():
         parser.add_argument("--" + name.replace("_", "-"), type=int)
     given = parser.parse_args()
     if given.sim:
-        serve(SimLines(given.sim))
-    serve(ChipLines(given.chip, given.estop, given.drive_enable, given.heartbeat))
+        lines = SimLines(given.sim)
+        lines.contactor = Contactor(lines)
+        lines.contactor.start()
+        serve(lines)
+    serve(ChipLines(given.chip, **{name: getattr(given, name) for name in LINES}))
 
 
 main()

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Plugs the rig's hardware in: a CAN interface, and two GPIO chips: one for the e-stop, one for the outputs.
+# Plugs the rig's hardware in: a CAN interface, and GPIO chips for buttons, outputs, and the
+# contactor's mirror contact.
 set -euo pipefail
 modprobe -a vcan can-raw gpio-sim
 ip link add vcan0 type vcan
@@ -18,8 +19,11 @@ chip() {
     done
     echo 1 > "$folder/live"
 }
-chip inputs estop                   # becomes gpio-sim.0
-chip outputs drive_enable heartbeat # becomes gpio-sim.1
+chip inputs estop estop_second reset # becomes gpio-sim.0
+chip outputs drive_enable heartbeat  # becomes gpio-sim.1
+chip contactor drive_feedback        # becomes gpio-sim.2
 udevadm settle
 bash /opt/rig/guest/lines.sh
-echo pull-up > /run/rig/lines/estop/pull # its contact is closed
+for line in estop estop_second; do # its contacts are closed
+    echo pull-up > "/run/rig/lines/$line/pull"
+done

@@ -152,9 +152,9 @@ class Rig:
         """One order to the second board, see `guest/board.py`. Raises RuntimeError with its error."""
         return _good(self.target.ask_board(BOARD, [op, arguments], 60.0))
 
-    def press(self) -> None:
-        """Press the e-stop."""
-        self.board("press")
+    def press(self, *channels: str) -> None:
+        """Press the e-stop, or open only these of its channels: `estop`, `estop_second`."""
+        self.board("press", **({"channels": channels} if channels else {}))
 
     def release(self) -> None:
         """Release it."""
