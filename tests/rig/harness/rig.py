@@ -118,7 +118,7 @@ class Rig:
         """The last event of this name, None when there was none."""
         return next((event for event in reversed(self.events()) if event["name"] == name), None)
 
-    def reset(self, timeout_s: float = 45.0) -> None:
+    def reset(self, timeout_s: float = 120.0) -> None:
         """Reset as soon as it is not refused."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -189,7 +189,7 @@ class Rig:
 
     # Time
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 45.0, what: str = "") -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_s: float = 120.0, what: str = "") -> Any:
         """Return what `condition` returns as soon as it is true."""
         deadline = time.monotonic() + timeout_s
         while not (found := condition()):
