@@ -58,7 +58,7 @@ class Qemu:
         drives = []
         for number, disk in enumerate(disks):
             form = "qcow2" if disk.suffix == ".qcow2" else "raw,readonly=on"
-            # A flush may wait: what this process has written outlives it, and a power cut is the end of this process.
+            # Flushes may wait: what this process has written outlives it, and a power cut is its end.
             drives += ["-drive", f"file={disk},format={form},cache=unsafe,if=none,id=d{number}"]
             drives += ["-device", f"virtio-blk-pci,drive=d{number}"]
         command = [

@@ -170,8 +170,7 @@ class Rig:
 
     def positions(self) -> list[float]:
         """Where the joints are, rad."""
-        joints = self.motors("state")["joints"]
-        return [joints[name]["position"] for name in sorted(joints)]
+        return _positions(self.motors("state"))
 
     def torques(self) -> list[float]:
         """What the motors give, Nm."""
@@ -179,12 +178,13 @@ class Rig:
         return [joints[name]["torque"] for name in sorted(joints)]
 
     def moving(self) -> list[bool]:
-        """Which joints move, watched for half a second and more."""
-        seen = [self.positions()]
-        end = time.monotonic() + 0.6
-        while time.monotonic() < end:
+        """Which joints move, watched for half a second of their own time."""
+        state = self.motors("state")
+        end, seen = state["time"] + 0.5, [_positions(state)]
+        while state["time"] < end:
             time.sleep(0.02)
-            seen.append(self.positions())
+            state = self.motors("state")
+            seen.append(_positions(state))
         return [max(joint) - min(joint) > STILL_RAD for joint in zip(*seen, strict=True)]
 
     # Time
@@ -200,6 +200,11 @@ class Rig:
     def note(self, fact: str) -> None:
         """A line for the summary."""
         self.facts.append(fact)
+
+
+def _positions(state: dict[str, Any]) -> list[float]:
+    joints = state["joints"]
+    return [joints[name]["position"] for name in sorted(joints)]
 
 
 def _good(reply: dict[str, Any]) -> dict[str, Any]:
