@@ -44,7 +44,7 @@ class Interlock:
         feedback_s: float = 0.0,
         release_s: float = 0.0,
         watches: Sequence[Watch] = (),
-        slow_speed: float = 1.0,
+        slow_speed: float = 0.25,
         hold_after_stop: bool = False,
     ) -> None:
         """`cut_torque` switches torque off on every bus and returns what went wrong; `clock` times reactions.
@@ -108,7 +108,9 @@ class Interlock:
             self.standing = [self._text(cause, inputs, now_ns) for cause in others]
             self.decision = decision
         slow = self._slow_speed if decision.action is Action.SLOW else 1.0
-        self.orders.last = Order(decision.action, decision.stop_latched, slow)
+        order = Order(decision.action, decision.stop_latched, slow)
+        if order != self.orders.last:
+            self.orders.last = order
         self._flags.tell()
         if self._stop_order and not any(reason.cause == Cause.STOP_REQUEST for reason in decision.reasons):
             self._stop_order = Action.NONE

@@ -66,7 +66,7 @@ class Supervisor:
         feedback_s: float = 0.0,
         release_s: float = 0.0,
         watches: Sequence[Watch] = (),
-        slow_speed: float = 1.0,
+        slow_speed: float = 0.25,
         hold_after_stop: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
