@@ -184,7 +184,7 @@ class Interlock:
             ]
         if self.latched:
             self.latched, self._latches = {}, {}
-            self.tell("safety.reset", "what stopped the robot was reset; power stays off", "info")
+            self.tell("safety.reset", "what was latched is reset; no power is given back", "info")
             self.step(now_ns)
         return []
 

@@ -173,9 +173,9 @@ class Robot(RuleBasedStateMachine):
     def motor_fault(self, joint: int, fault: int) -> None:
         self.world.state.fault[joint] = fault
 
-    @rule()
-    def run(self) -> None:
-        """Mend everything, arm, and move; otherwise hardly any robot would ever run."""
+    @rule(finish=st.booleans())
+    def run(self, finish: bool = True) -> None:
+        """Mend everything, arm, and move; or only begin to arm; otherwise hardly any robot would ever run."""
         self.estop.level, self.estop.broken, self.drive.broken = True, False, False
         self.watch.flags.clear()
         self.world.state.fault[:] = 0
@@ -185,6 +185,8 @@ class Robot(RuleBasedStateMachine):
         self.ticks(1)
         if self.modes.mode == Mode.STANDBY and not self.arming:
             self.begin_to_arm()
+        if not finish:
+            return
         if self.arming:
             self.finish_arming()
         self.move(-1.5 if self.world.loop.command[0] > 0 else 1.5)
@@ -207,6 +209,7 @@ class Robot(RuleBasedStateMachine):
         self.arming = False
         self.world.loop.hold_here()
         if self.world.gate.open():
+            assert self.interlock.decision.action < Action.HOLD, "armed while a stop is in force"
             self.modes.request("arm")
         else:
             self.interlock.disarm(self.now)
