@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat, LoopState
-from safety.channels import TwoChannels
 from safety.decide import Action, Cause, Decision, Inputs, Reason, decide
+from safety.estop import Estop, EstopState
 from safety.feedback import Feedback
 from safety.flags import Flags
 from safety.gate import Gate
@@ -22,7 +22,6 @@ from safety.order import Order, Orders
 from safety.recovery import LINE_FAILURES, Recovery
 from safety.watch import Watch
 
-EstopState = Literal["none", "released", "pressed"]
 OnEvent = Callable[[str, str, str, dict[str, Any]], object]
 
 
@@ -53,8 +52,6 @@ class Interlock:
         long the e-stop reads as released before it is. `watches`: whose flags count. `slow_speed`: part of its top
         speed that a joint may use when slowed. `hold_after_stop`: a controlled stop keeps the torque on.
         """
-        self.estop_state: EstopState = "none" if estop is None else "pressed"
-        """The e-stop as last read; a line that is gone counts as pressed."""
         self.drive_enabled = False
         """Drive-enable is driven active (where there is no such line: it would be)."""
         self.decision = Decision(Action.NONE, (), {}, stopping=False)
@@ -65,7 +62,7 @@ class Interlock:
         """What lasts until a reset, in words by cause. Replaced, never changed."""
         self.standing: list[str] = []
         """What stands and is not latched, in words. Replaced, never changed."""
-        self._estop = estop
+        self._estop = Estop(estop, release_s, self.tell)
         self._drive_enable = drive_enable
         self._cut_torque = cut_torque
         self._gate = gate
@@ -80,13 +77,8 @@ class Interlock:
         self._latches: Mapping[str, Reason] = {}
         self._others: dict[str, str] = {}
         self._torque_problem = ""
-        self._estop_line = Recovery("the e-stop line", estop, lambda: estop and estop.read(), self.tell)
         self._drive_line = Recovery("the drive-enable line", drive_enable, self._rest_drive_enable, self.tell)
-        self._channels = estop if isinstance(estop, TwoChannels) else None
-        self._release_ns = round(release_s * 1e9)
-        self._closed, self._closed_ns = True, -self._release_ns  # at the start it counts as it is
         self._feedback = Feedback(feedback, feedback_s, self.tell)
-        self._estop_pulse = False
         self._estop_order = ""
         self._stop_order = Action.NONE
         self._stop_reason = ""
@@ -94,7 +86,8 @@ class Interlock:
 
     def step(self, now_ns: int, estop_edge: bool = False) -> Decision:
         """Read, decide, act. `now_ns`: CLOCK_MONOTONIC, ns; `estop_edge`: the e-stop's line had an edge."""
-        self._read_estop(now_ns, estop_edge)
+        if self._estop.read(now_ns, estop_edge) and Cause.ESTOP in self.latched:
+            self.tell("safety.estop_released", "the e-stop is released; it stays latched until reset", "info")
         self._check_drive_enable()
         self._feedback.look(now_ns, self.drive_enabled)
         if not estop_edge:  # nothing goes before the e-stop's edge
@@ -118,7 +111,7 @@ class Interlock:
             self._stop_since_ns = None
         elif self._stop_since_ns is None:
             self._stop_since_ns = now_ns
-        self._estop_line.step(now_ns)  # last: nothing waits for a line to come back
+        self._estop.step(now_ns)  # last: nothing waits for a line to come back
         self._drive_line.step(now_ns)
         self._feedback.step(now_ns)
         return decision
@@ -189,9 +182,14 @@ class Interlock:
         return []
 
     @property
+    def estop_state(self) -> EstopState:
+        """The e-stop as last read; a line that is gone counts as pressed."""
+        return self._estop.state
+
+    @property
     def estop_lost(self) -> bool:
         """The e-stop's line is gone: it counts as pressed until it is back."""
-        return bool(self._estop_line.problem)
+        return bool(self._estop.problem)
 
     @property
     def power_confirmed(self) -> bool:
@@ -206,8 +204,7 @@ class Interlock:
 
     def lose_estop(self, error: Exception | str) -> None:
         """The e-stop's line is gone: it counts as pressed from now on."""
-        self._estop_line.lose(error)
-        self.estop_state, self._closed = "pressed", False
+        self._estop.lose(error)
 
     def report(self, cause: Cause, problem: str) -> None:
         """What is wrong with an output that somebody else drives, one sentence; empty: nothing.
@@ -229,31 +226,6 @@ class Interlock:
             with contextlib.suppress(Exception):
                 self._cut_torque()
 
-    def _read_estop(self, now_ns: int, edge: bool) -> None:
-        self._estop_pulse = False
-        if self._estop is None or self.estop_lost:
-            return
-        try:
-            # Active is a closed contact: a cut wire reads as pressed.
-            closed = self._estop.read()
-        except LINE_FAILURES as error:
-            self.lose_estop(error)
-            return
-        if self._channels is not None:
-            self._channels.judge(now_ns)
-        # A contact that bounces delays the release, never the press.
-        if edge or not (closed and self._closed):
-            self._closed_ns = now_ns
-        self._closed = closed
-        waits = self.estop_state == "pressed" and now_ns - self._closed_ns < self._release_ns
-        state: EstopState = "released" if closed and not waits else "pressed"
-        if state != self.estop_state:
-            self.estop_state = state
-            if state == "released" and Cause.ESTOP in self.latched:
-                self.tell("safety.estop_released", "the e-stop is released; it stays latched until reset", "info")
-        elif edge and state == "released":
-            self._estop_pulse = True  # an edge between two reads of `released` is a press that was let go
-
     def _check_drive_enable(self) -> None:
         if self._drive_enable is None or self._drive_line.problem:
             return
@@ -266,7 +238,7 @@ class Interlock:
         beat = self._heartbeat.last
         state = beat.state if beat is not None else 0
         return Inputs(
-            estop_pressed=self.estop_state == "pressed" or self._estop_pulse,
+            estop_pressed=self._estop.state == "pressed" or self._estop.pulse,
             estop_requested=bool(self._estop_order),
             beat_ns=beat.now_ns if beat is not None else None,
             stall_ns=self._stall_ns,
@@ -289,7 +261,7 @@ class Interlock:
         """What is wrong with each line, in words; empty: nothing."""
         return {
             **self._others,
-            Cause.ESTOP_CHANNELS: self._channels.problem if self._channels is not None else "",
+            Cause.ESTOP_CHANNELS: self._estop.channels_problem,
             Cause.DRIVE_ENABLE: self._drive_line.problem,
             Cause.FEEDBACK: self._feedback.problem,
             Cause.TORQUE_OFF_FAILED: self._torque_problem,
@@ -375,7 +347,7 @@ class Interlock:
         match cause:
             case Cause.ESTOP:
                 return (
-                    f"the e-stop line is gone: {self._estop_line.problem}"
+                    f"the e-stop line is gone: {self._estop.problem}"
                     if self.estop_lost
                     else "the e-stop is pressed"
                 )

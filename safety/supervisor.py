@@ -23,9 +23,10 @@ from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat
 from safety.decide import Action, Cause
 from safety.errors import SupervisorError, WatchdogError
+from safety.estop import EstopState
 from safety.feeding import Feeding
 from safety.gate import Gate
-from safety.interlock import EstopState, Interlock, OnEvent
+from safety.interlock import Interlock, OnEvent
 from safety.order import Order, Orders
 from safety.pulse import Pulse
 from safety.scheduling import Scheduling, run_as_fifo
