@@ -43,6 +43,10 @@ class Joint(Options):
     """Highest speed that may be commanded, rad/s."""
     acceleration_max: float = Field(gt=0)
     """Highest acceleration that may be commanded, rad/s²; every ramp to a stop uses it."""
+    after_stop: Literal["limp", "hold", "brake"] = "limp"
+    """What becomes of the joint after a controlled stop because of a fault or a safety function. `limp`: torque
+    off. `hold`: it keeps its torque, and so does the whole robot, until `reset` or `disarm`; for a joint that
+    would fall. `brake`: torque off, and the motor's own holding brake closes."""
     torque_max: float | None = Field(default=None, gt=0)
     """Highest joint torque, Nm; required by drivers of torque-controlled motors."""
     kp: float | None = Field(default=None, ge=0)

@@ -120,6 +120,7 @@ class Daemon:
             self.envelope,
             self.gate,
             self.heartbeat,
+            self.supervisor.orders,
             self.planner,
             self.trace,
             self.events,
@@ -273,6 +274,8 @@ class Daemon:
             feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
             feedback_s=safety.drive_feedback_time,
             release_s=safety.estop_release,
+            slow_speed=safety.slow_speed,
+            hold_after_stop=any(joint.after_stop == "hold" for joint in run.joints),
         )
 
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:

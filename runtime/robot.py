@@ -87,7 +87,7 @@ class Robot:
             try:
                 self._loop.modes.allowed("arm")
             except ModeError as error:
-                raise Refused("mode", str(error)) from None
+                raise Refused("mode", str(error), self._supervisor.latched) from None
             await self._off.wait()
             if reasons := await self._still_not_ready():
                 raise Refused("not_ready", "the robot cannot be armed", reasons)
@@ -114,6 +114,7 @@ class Robot:
 
     def start(self) -> None:
         """Let the policy move the robot. Raises Refused."""
+        self._refuse_stopped()
         if self._planner is None:
             raise Refused("no_policy", "there is no policy: the config has no [policy]")
         if not self._planner.policy.ready:
@@ -132,7 +133,10 @@ class Robot:
         await self._until(lambda: self.mode != Mode.STOPPING, "the robot did not come to rest")
 
     async def disarm(self) -> None:
-        """Ramp to a stop, then torque off (stop category 1); returns when the motors have confirmed."""
+        """Ramp to a stop, then torque off (stop category 1); returns when the motors have confirmed.
+
+        Torque off on every joint, whatever its `after_stop`: somebody wants it now. What is latched stays latched.
+        """
         self._stop(Mode.STANDBY)
         await self._until(lambda: self.mode != Mode.STOPPING, "the robot did not come to rest")
         await self._off.wait()
@@ -146,6 +150,9 @@ class Robot:
         async with self._lock:
             if self.mode not in LATCHED and not self._supervisor.latched and not self._state.fault.any():
                 raise Refused("mode", f"reset: nothing is latched (mode {self.mode.name})")
+            if self._loop.modes.energised:
+                self._reset_energised()
+                return
             await self._off.wait()
             if reasons := self._supervisor.reset():
                 raise Refused("not_safe", "the cause still stands", reasons)
@@ -161,6 +168,7 @@ class Robot:
 
     def move(self, targets: Mapping[str, float]) -> None:
         """Move joints to angles (rad) by hand, along the envelope. Raises Refused."""
+        self._refuse_stopped()
         index = {joint.name: number for number, joint in enumerate(self._joints)}
         problems = []
         for name, angle in targets.items():
@@ -212,6 +220,23 @@ class Robot:
             return_exceptions=True,
         )
         self._loop.modes.closed()
+
+    def _reset_energised(self) -> None:
+        """The torque stays on, so the motors' own errors cannot be cleared."""
+        if self.mode == Mode.STOPPING:
+            raise Refused("mode", "reset: the robot is still stopping; wait until it stands")
+        if self.mode == Mode.HELD and (reasons := self._not_ready()):
+            raise Refused("not_ready", "disarm the robot, then reset it: it could not be armed as it is", reasons)
+        if reasons := self._supervisor.reset():
+            raise Refused("not_safe", "the cause still stands", reasons)
+        if self.mode == Mode.HELD:
+            self._loop.release()
+        self._events.emit("robot.reset", f"reset: torque stays on, mode {self.mode.name}")
+
+    def _refuse_stopped(self) -> None:
+        """Nothing starts to move while a stop is in force."""
+        if self._supervisor.category is not None:
+            raise Refused("not_safe", "a stop is in force", self._supervisor.reasons)
 
     def _stop(self, then: Mode) -> None:
         if self._loop.modes.energised:

@@ -34,7 +34,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "config": str(daemon.config.path),
         "version": version(),
         "mode": loop.modes.mode.name,
-        "stop": {"category": supervisor.category, "reasons": list(supervisor.latched)},
+        "stop": {"category": supervisor.category, "reasons": supervisor.reasons},
         "estop": supervisor.estop_state,
         "drive_enable": supervisor.drive_enabled,
         "reset_by": daemon.boot.reset_by,

@@ -55,6 +55,7 @@ class Axis:
         "_easy_low",
         "_easy_top",
         "_fastest",
+        "_full_top",
         "_goal",
         "_half_brake",
         "_lower",
@@ -78,18 +79,18 @@ class Axis:
         """`period_s`: the time between two calls of `follow`, s. Call `reset` first."""
         self._minimum = joint.position_min
         self._maximum = joint.position_max
-        self._top = top = joint.velocity_max * period_s
+        self._full_top = top = joint.velocity_max * period_s
         self._brake = brake = joint.acceleration_max * period_s**2
         self._half_brake = 0.5 * brake
         self._per_half_brake = 2.0 / brake
-        self._almost_top = top * (1 - TOLERANCE)
 
         # Between these there is room to brake from top speed, whatever comes next. A little less than the limits:
         # rounding must not let through what `_limit` would not.
         middle = 0.5 * (self._minimum + self._maximum)
         inside = (0.5 * (self._maximum - self._minimum) - top - self._way_to_stop(top)) * (1 - TOLERANCE)
         self._easy_low, self._easy_high = middle - inside, middle + inside
-        self._easy_top, self._easy_brake = top * (1 - TOLERANCE), brake * (1 - TOLERANCE)
+        self._easy_brake = brake * (1 - TOLERANCE)
+        self.set_speed(1.0)
 
         self.limits = 0
         """`Limit` bits of the last tick."""
@@ -110,6 +111,11 @@ class Axis:
         self._stopping = False  # `_rest` was handed out and may come back as a goal
         self._narrow()
         self._tracking = not self._outside  # the last command was its goal, in its last step as well
+
+    def set_speed(self, factor: float) -> None:
+        """Move at `factor` (above 0, at most 1) of the top speed from now on; a faster joint brakes to it."""
+        self._top = top = self._full_top * factor
+        self._almost_top = self._easy_top = top * (1 - TOLERANCE)
 
     def follow(self, goal: float) -> float:
         """The command that comes closest to `goal`, rad, within all limits. Finite, whatever the goal is."""
@@ -134,7 +140,9 @@ class Axis:
         if self._tracking:
             self._lose_track()
         last, step, lower, upper = self.last, self.step, self._lower, self._upper
-        top, brake = self._top, self._brake
+        brake = self._brake
+        top, braked = self._top, abs(step) - brake
+        top = braked if braked > top else top  # faster than a top speed that was lowered
 
         finite = isfinite(goal)
         wanted = goal if finite else self.stopping_point()

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
+from safety.action import Action
+from safety.watch import Clear, Flag
 
-class Action(IntEnum):
-    """What the robot must do, ordered: a greater action includes the smaller ones. Categories: IEC 60204-1."""
-
-    NONE = 0
-    WARN = 1
-    """Say so."""
-    HOLD = 2
-    """Controlled stop, power stays (category 2). The loop does it."""
-    CONTROLLED_STOP = 3
-    """Controlled stop, then power off (category 1). The loop does it."""
-    TORQUE_OFF = 4
-    """Power off at once (category 0). The supervisor does it; latched until reset."""
-
-    @property
-    def category(self) -> int | None:
-        """Stop category, None for an action that is no stop."""
-        return None if self < Action.HOLD else Action.TORQUE_OFF - self
+__all__ = ["Action", "Cause", "Decision", "Inputs", "Reason", "decide"]
 
 
 class Cause(StrEnum):
-    """Why an action is needed."""
+    """Why an action is needed, besides the flags of watches."""
 
     ESTOP = "estop"
     """The e-stop is pressed, or its line is gone."""
@@ -44,6 +32,8 @@ class Cause(StrEnum):
     """The heartbeat line cannot be driven."""
     WATCHDOG = "watchdog"
     """The hardware watchdog cannot be fed."""
+    TORQUE_OFF_FAILED = "torque_off_failed"
+    """A bus has not taken its torque-off."""
     STOP_OVERDUE = "stop_overdue"
     """The loop has not finished a stop in time."""
     LOOP_FAULT = "loop_fault"
@@ -52,7 +42,27 @@ class Cause(StrEnum):
     """Somebody asked for a controlled stop."""
 
 
-_LINES = (Cause.ESTOP_CHANNELS, Cause.DRIVE_ENABLE, Cause.FEEDBACK, Cause.HEARTBEAT, Cause.WATCHDOG)
+_OUT_OF_ORDER = {
+    Cause.ESTOP_CHANNELS: Action.TORQUE_OFF,
+    Cause.HEARTBEAT: Action.TORQUE_OFF,
+    Cause.WATCHDOG: Action.TORQUE_OFF,
+    # What takes the power away may not have obeyed: hardware has to.
+    Cause.DRIVE_ENABLE: Action.POWER_CUT,
+    Cause.FEEDBACK: Action.POWER_CUT,
+    Cause.TORQUE_OFF_FAILED: Action.POWER_CUT,
+}
+
+
+class Reason(NamedTuple):
+    """Why something must be done."""
+
+    cause: str
+    """A `Cause`, or the name of a watch's flag."""
+    action: Action
+    """What it calls for now."""
+    clear: Clear
+    """GONE: it goes with its cause; otherwise it is latched."""
+    bars_arming: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +88,17 @@ class Inputs:
     stop_requested: Action
     """HOLD or CONTROLLED_STOP while somebody asks for it, else NONE."""
     stop_since_ns: int | None
-    """Since when the loop has been asked to stop, or has been stopping by itself, ns; None: it has not."""
+    """Since when a controlled stop has been under way, ns; None: it has not."""
     stop_timeout_ns: int
     """The longest that such a stop may take, ns."""
-    lost: frozenset[Cause]
-    """Lines that do not obey or cannot be believed: those of `_LINES`."""
-    latched: frozenset[Cause] = frozenset()
+    lost: frozenset[str]
+    """What does not obey or cannot be believed: those of `_OUT_OF_ORDER`."""
+    hold_after_stop: bool = False
+    """Some joint must keep its torque after a controlled stop."""
+    flags: tuple[Flag, ...] = ()
+    """What the watches say now."""
+    latched: Mapping[str, Reason] = field(default_factory=dict)
+    """By cause."""
 
     @property
     def powered(self) -> bool:
@@ -96,45 +111,93 @@ class Decision:
     """What to do, and why."""
 
     action: Action
-    reasons: tuple[tuple[Cause, Action], ...]
-    """What stands now, and the action that it calls for."""
-    latched: frozenset[Cause]
-    """Causes of torque off that last until a reset; while there is one, the action is TORQUE_OFF."""
+    reasons: tuple[Reason, ...]
+    """What stands now."""
+    latched: Mapping[str, Reason]
+    """What lasts until a reset, by cause."""
+    stopping: bool
+    """The action is a controlled stop, and the robot has not come to its end yet."""
 
     @property
-    def blocking(self) -> list[Cause]:
-        """Latched causes that still stand: none of them may be reset."""
-        return [cause for cause, _ in self.reasons if cause in self.latched]
+    def blocking(self) -> list[str]:
+        """Latched causes that must not be reset: they still stand, or only a start of the daemon clears them."""
+        standing = {reason.cause for reason in self.reasons}
+        return [c for c, reason in self.latched.items() if c in standing or reason.clear is Clear.NEVER]
+
+    @property
+    def stop_latched(self) -> bool:
+        """Whether a stop is latched, of any category."""
+        return any(reason.action >= Action.HOLD for reason in self.latched.values())
 
 
 def decide(inputs: Inputs, now_ns: int) -> Decision:
     """The worst action that the inputs call for at `now_ns` (CLOCK_MONOTONIC, ns), and all the reasons."""
-    powered = inputs.powered
-    reasons: list[tuple[Cause, Action]] = []
-    if inputs.estop_pressed:
-        reasons.append((Cause.ESTOP, Action.TORQUE_OFF))
-    if inputs.estop_requested:
-        reasons.append((Cause.ESTOP_REQUEST, Action.TORQUE_OFF))
-    reasons += [(cause, Action.TORQUE_OFF) for cause in _LINES if cause in inputs.lost]
-    if inputs.beat_ns is not None and now_ns - inputs.beat_ns > inputs.stall_ns:
-        reasons.append((Cause.STALL, Action.TORQUE_OFF if powered else Action.WARN))
-    if inputs.loop_fault:
-        reasons.append((Cause.LOOP_FAULT, Action.CONTROLLED_STOP if powered else Action.WARN))
-    if inputs.stop_requested and not _stopped(inputs):
-        reasons.append((Cause.STOP_REQUEST, inputs.stop_requested))
-    stopping = any(Action.HOLD <= action <= Action.CONTROLLED_STOP for _, action in reasons)
+    reasons = [_in_force(cause, action, clear, inputs) for cause, action, clear in _standing(inputs, now_ns)]
+    latched = _latch(inputs.latched, reasons)
+    action = max((reason.action for reason in [*reasons, *latched.values()]), default=Action.NONE)
+    stopping = Action.HOLD <= action <= Action.CONTROLLED_STOP and not _ended(action, inputs)
     since_ns = inputs.stop_since_ns
     if stopping and since_ns is not None and now_ns - since_ns > inputs.stop_timeout_ns:
-        reasons.append((Cause.STOP_OVERDUE, Action.TORQUE_OFF))
-
-    latched = inputs.latched.union(cause for cause, action in reasons if action is Action.TORQUE_OFF)
-    if latched:
-        return Decision(Action.TORQUE_OFF, tuple(reasons), latched)
-    return Decision(max((action for _, action in reasons), default=Action.NONE), tuple(reasons), latched)
+        reasons.append(Reason(Cause.STOP_OVERDUE, Action.TORQUE_OFF, Clear.RESET, bars_arming=True))
+        return Decision(Action.TORQUE_OFF, tuple(reasons), _latch(latched, reasons), stopping=False)
+    return Decision(action, tuple(reasons), latched, stopping)
 
 
-def _stopped(inputs: Inputs) -> bool:
+def _standing(inputs: Inputs, now_ns: int) -> Iterable[tuple[str, Action, Clear]]:
+    """What stands, what it calls for while motors may have power, and what takes it away."""
+    if inputs.estop_pressed:
+        yield Cause.ESTOP, Action.TORQUE_OFF, Clear.RESET
+    if inputs.estop_requested:
+        yield Cause.ESTOP_REQUEST, Action.TORQUE_OFF, Clear.RESET
+    for cause, action in _OUT_OF_ORDER.items():
+        if cause in inputs.lost:
+            yield cause, action, Clear.RESET
+    if inputs.beat_ns is not None and now_ns - inputs.beat_ns > inputs.stall_ns:
+        # A loop that stalls without power is nothing to latch.
+        yield Cause.STALL, Action.TORQUE_OFF if inputs.powered else Action.CONTROLLED_STOP, Clear.GONE
+    if inputs.loop_fault:
+        yield Cause.LOOP_FAULT, Action.CONTROLLED_STOP, Clear.GONE
+    if inputs.stop_requested and not _ended(_kept(inputs.stop_requested, inputs), inputs):
+        yield Cause.STOP_REQUEST, inputs.stop_requested, Clear.GONE
+    for flag in inputs.flags:
+        yield flag.name, flag.action, flag.clear
+
+
+def _in_force(cause: str, action: Action, clear: Clear, inputs: Inputs) -> Reason:
+    """What it calls for now: without power, anything but torque off is only a warning."""
+    bars_arming = action >= Action.HOLD
+    if action >= Action.TORQUE_OFF:
+        clear = Clear.RESET if clear is Clear.GONE else clear
+    elif clear is Clear.NEVER:
+        action = _kept(action, inputs)
+    elif not inputs.powered:
+        action, clear = min(action, Action.WARN), Clear.GONE
+    elif _kept(action, inputs) != action:
+        action, clear = Action.HOLD, Clear.RESET
+    return Reason(cause, action, clear, bars_arming)
+
+
+def _kept(action: Action, inputs: Inputs) -> Action:
+    """A controlled stop of a robot that must not lose its torque ends in holding, of category 2."""
+    return Action.HOLD if inputs.hold_after_stop and action is Action.CONTROLLED_STOP else action
+
+
+def _latch(latched: Mapping[str, Reason], reasons: Iterable[Reason]) -> dict[str, Reason]:
+    """What is latched from now on. A latch is only ever raised."""
+    found = dict(latched)
+    for reason in reasons:
+        old = found.get(reason.cause)
+        if old is None and reason.clear is not Clear.GONE:
+            found[reason.cause] = reason
+        elif old is not None:
+            clear = Clear.NEVER if Clear.NEVER in (old.clear, reason.clear) else old.clear
+            bars_arming = old.bars_arming or reason.bars_arming
+            found[reason.cause] = Reason(old.cause, max(old.action, reason.action), clear, bars_arming)
+    return found
+
+
+def _ended(action: Action, inputs: Inputs) -> bool:
     """A stop of category 2 ends in standing still, one of category 1 when there is no power any more."""
-    if inputs.stop_requested is Action.HOLD:
+    if action is Action.HOLD:
         return inputs.holding or not inputs.gate_open
     return not inputs.powered

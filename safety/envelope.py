@@ -52,6 +52,14 @@ class Envelope:
         self._show_limits()
         self._ready = True
 
+    def set_speed(self, factor: float) -> None:
+        """Let no joint go faster than `factor` (above 0, at most 1) of its velocity_max from now on.
+
+        A joint that is faster slows down along its acceleration_max; all other limits hold as ever.
+        """
+        for axis in self._axes:
+            axis.set_speed(factor)
+
     def apply(self, goal: Floats, out: Floats) -> None:
         """Write the command that comes closest to `goal` within all limits into `out`.
 

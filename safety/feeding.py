@@ -68,12 +68,15 @@ class Feeding:
                     "warning",
                 )
 
-    def step(self, now_ns: int) -> None:
-        """Feed whoever is due. `now_ns`: CLOCK_MONOTONIC, ns."""
+    def step(self, now_ns: int, power_cut: bool = False) -> None:
+        """Feed whoever is due. `now_ns`: CLOCK_MONOTONIC, ns; `power_cut`: the heartbeat line rests all the same.
+
+        The watchdogs are fed then: a restart or a reset of the machine makes no relay open.
+        """
         beat = self._beat.last
         alive = beat is None or now_ns - beat.now_ns <= self._stall_ns
         if self._pulse is not None:
-            self._pulse.step(now_ns, alive)
+            self._pulse.step(now_ns, alive and not power_cut)
         if not alive:
             self.due_ns = None  # everybody is due as soon as the loop beats again
             return

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat, LoopState
-from safety.channels import TwoChannels
-from safety.decide import Action, Cause, Decision, Inputs, decide
+from safety.decide import Action, Cause, Decision, Inputs, Reason, decide
+from safety.estop import Estop, EstopState
 from safety.feedback import Feedback
+from safety.flags import Flags
 from safety.gate import Gate
+from safety.order import Order, Orders
 from safety.recovery import LINE_FAILURES, Recovery
+from safety.watch import Watch
 
-EstopState = Literal["none", "released", "pressed"]
 OnEvent = Callable[[str, str, str, dict[str, Any]], object]
 
 
@@ -40,21 +42,27 @@ class Interlock:
         feedback: InputLine | None = None,
         feedback_s: float = 0.0,
         release_s: float = 0.0,
+        watches: Sequence[Watch] = (),
+        slow_speed: float = 0.25,
+        hold_after_stop: bool = False,
     ) -> None:
         """`cut_torque` switches torque off on every bus and returns what went wrong; `clock` times reactions.
 
         `feedback`: active while motor power flows; it follows drive-enable within `feedback_s`. `release_s`: how
-        long the e-stop reads as released before it is.
+        long the e-stop reads as released before it is. `watches`: whose flags count. `slow_speed`: part of its top
+        speed that a joint may use when slowed. `hold_after_stop`: a controlled stop keeps the torque on.
         """
-        self.estop_state: EstopState = "none" if estop is None else "pressed"
-        """The e-stop as last read; a line that is gone counts as pressed."""
         self.drive_enabled = False
         """Drive-enable is driven active (where there is no such line: it would be)."""
-        self.decision = Decision(Action.NONE, (), frozenset())
+        self.decision = Decision(Action.NONE, (), {}, stopping=False)
         """The last decision."""
-        self.latched: dict[Cause, str] = {}
-        """What stopped the robot and lasts until a reset, in words. Replaced, never changed."""
-        self._estop = estop
+        self.orders = Orders()
+        """What the control loop has to do."""
+        self.latched: dict[str, str] = {}
+        """What lasts until a reset, in words by cause. Replaced, never changed."""
+        self.standing: list[str] = []
+        """What stands and is not latched, in words. Replaced, never changed."""
+        self._estop = Estop(estop, release_s, self.tell)
         self._drive_enable = drive_enable
         self._cut_torque = cut_torque
         self._gate = gate
@@ -63,14 +71,14 @@ class Interlock:
         self._stop_timeout_ns = round(stop_timeout_s * 1e9)
         self._on_event = on_event
         self._clock = clock
-        self._others: dict[Cause, str] = {}
-        self._estop_line = Recovery("the e-stop line", estop, lambda: estop and estop.read(), self.tell)
+        self._slow_speed = slow_speed
+        self._hold_after_stop = hold_after_stop
+        self._flags = Flags(watches, self.tell)
+        self._latches: Mapping[str, Reason] = {}
+        self._others: dict[str, str] = {}
+        self._torque_problem = ""
         self._drive_line = Recovery("the drive-enable line", drive_enable, self._rest_drive_enable, self.tell)
-        self._channels = estop if isinstance(estop, TwoChannels) else None
-        self._release_ns = round(release_s * 1e9)
-        self._closed, self._closed_ns = True, -self._release_ns  # at the start it counts as it is
         self._feedback = Feedback(feedback, feedback_s, self.tell)
-        self._estop_pulse = False
         self._estop_order = ""
         self._stop_order = Action.NONE
         self._stop_reason = ""
@@ -78,25 +86,32 @@ class Interlock:
 
     def step(self, now_ns: int, estop_edge: bool = False) -> Decision:
         """Read, decide, act. `now_ns`: CLOCK_MONOTONIC, ns; `estop_edge`: the e-stop's line had an edge."""
-        self._read_estop(now_ns, estop_edge)
+        if self._estop.read(now_ns, estop_edge) and Cause.ESTOP in self.latched:
+            self.tell("safety.estop_released", "the e-stop is released; it stays latched until reset", "info")
         self._check_drive_enable()
         self._feedback.look(now_ns, self.drive_enabled)
+        if not estop_edge:  # nothing goes before the e-stop's edge
+            self._flags.look(now_ns)
         inputs = self._inputs()
         decision = decide(inputs, now_ns)
-        if decision.action is Action.TORQUE_OFF:
-            fresh = decision.latched.difference(self.latched)
-            if fresh or self.drive_enabled or self._gate.is_open:
-                self._trip({cause: self._text(cause, inputs, now_ns) for cause in fresh}, now_ns)
+        self._act(decision, inputs, now_ns)
         if decision != self.decision:
             self._warn(decision, inputs, now_ns)
+            others = [reason.cause for reason in decision.reasons if reason.cause not in self.latched]
+            self.standing = [self._text(cause, inputs, now_ns) for cause in others]
             self.decision = decision
-        if self._stop_order and not any(cause is Cause.STOP_REQUEST for cause, _ in decision.reasons):
+        slow = self._slow_speed if decision.action is Action.SLOW else 1.0
+        order = Order(decision.action, decision.stop_latched, slow)
+        if order != self.orders.last:
+            self.orders.last = order
+        self._flags.tell()
+        if self._stop_order and not any(reason.cause == Cause.STOP_REQUEST for reason in decision.reasons):
             self._stop_order = Action.NONE
-        if decision.action.category not in (1, 2):
+        if not decision.stopping:
             self._stop_since_ns = None
         elif self._stop_since_ns is None:
             self._stop_since_ns = now_ns
-        self._estop_line.step(now_ns)  # last: nothing waits for a line to come back
+        self._estop.step(now_ns)  # last: nothing waits for a line to come back
         self._drive_line.step(now_ns)
         self._feedback.step(now_ns)
         return decision
@@ -104,10 +119,13 @@ class Interlock:
     def arm(self, now_ns: int) -> list[str]:
         """Make drive-enable active and permit the gate to be opened once. Returns why not, empty when done."""
         decision = self.step(now_ns)
-        refusals = [f"{text}; reset once the cause is gone" for text in self.latched.values()]
+        barring = [cause for cause, latch in self._latches.items() if latch.bars_arming]
+        refusals = [f"{self.latched[cause]}; reset once the cause is gone" for cause in barring]
         inputs = self._inputs()
         refusals += [
-            self._text(cause, inputs, now_ns) for cause, _ in decision.reasons if cause not in self.latched
+            self._text(reason.cause, inputs, now_ns)
+            for reason in decision.reasons
+            if reason.bars_arming and reason.cause not in barring
         ]
         if inputs.beat_ns is None:
             refusals.append("the control loop is not running")
@@ -149,18 +167,29 @@ class Interlock:
         """Forget what is latched, unless a cause still stands. Returns what stands. Never gives power back."""
         decision = self.step(now_ns)
         inputs = self._inputs()
-        if standing := [self._text(cause, inputs, now_ns) for cause in decision.blocking]:
-            return standing
+        stands = {reason.cause for reason in decision.reasons}
+        if decision.blocking:
+            return [
+                self._text(cause, inputs, now_ns)
+                if cause in stands
+                else f"{self.latched[cause]}; only a restart of the daemon clears this"
+                for cause in decision.blocking
+            ]
         if self.latched:
-            self.latched = {}
-            self.tell("safety.reset", "what stopped the robot was reset; power stays off", "info")
+            self.latched, self._latches = {}, {}
+            self.tell("safety.reset", "what was latched is reset; no power is given back", "info")
             self.step(now_ns)
         return []
 
     @property
+    def estop_state(self) -> EstopState:
+        """The e-stop as last read; a line that is gone counts as pressed."""
+        return self._estop.state
+
+    @property
     def estop_lost(self) -> bool:
         """The e-stop's line is gone: it counts as pressed until it is back."""
-        return bool(self._estop_line.problem)
+        return bool(self._estop.problem)
 
     @property
     def power_confirmed(self) -> bool:
@@ -175,8 +204,7 @@ class Interlock:
 
     def lose_estop(self, error: Exception | str) -> None:
         """The e-stop's line is gone: it counts as pressed from now on."""
-        self._estop_line.lose(error)
-        self.estop_state, self._closed = "pressed", False
+        self._estop.lose(error)
 
     def report(self, cause: Cause, problem: str) -> None:
         """What is wrong with an output that somebody else drives, one sentence; empty: nothing.
@@ -198,31 +226,6 @@ class Interlock:
             with contextlib.suppress(Exception):
                 self._cut_torque()
 
-    def _read_estop(self, now_ns: int, edge: bool) -> None:
-        self._estop_pulse = False
-        if self._estop is None or self.estop_lost:
-            return
-        try:
-            # Active is a closed contact: a cut wire reads as pressed.
-            closed = self._estop.read()
-        except LINE_FAILURES as error:
-            self.lose_estop(error)
-            return
-        if self._channels is not None:
-            self._channels.judge(now_ns)
-        # A contact that bounces delays the release, never the press.
-        if edge or not (closed and self._closed):
-            self._closed_ns = now_ns
-        self._closed = closed
-        waits = self.estop_state == "pressed" and now_ns - self._closed_ns < self._release_ns
-        state: EstopState = "released" if closed and not waits else "pressed"
-        if state != self.estop_state:
-            self.estop_state = state
-            if state == "released" and Cause.ESTOP in self.latched:
-                self.tell("safety.estop_released", "the e-stop is released; it stays latched until reset", "info")
-        elif edge and state == "released":
-            self._estop_pulse = True  # an edge between two reads of `released` is a press that was let go
-
     def _check_drive_enable(self) -> None:
         if self._drive_enable is None or self._drive_line.problem:
             return
@@ -235,7 +238,7 @@ class Interlock:
         beat = self._heartbeat.last
         state = beat.state if beat is not None else 0
         return Inputs(
-            estop_pressed=self.estop_state == "pressed" or self._estop_pulse,
+            estop_pressed=self._estop.state == "pressed" or self._estop.pulse,
             estop_requested=bool(self._estop_order),
             beat_ns=beat.now_ns if beat is not None else None,
             stall_ns=self._stall_ns,
@@ -248,23 +251,45 @@ class Interlock:
             stop_since_ns=self._stop_since_ns,
             stop_timeout_ns=self._stop_timeout_ns,
             lost=frozenset(cause for cause, problem in self._problems.items() if problem),
-            latched=frozenset(self.latched),
+            hold_after_stop=self._hold_after_stop,
+            flags=self._flags.standing,
+            latched=self._latches,
         )
 
     @property
-    def _problems(self) -> dict[Cause, str]:
+    def _problems(self) -> dict[str, str]:
         """What is wrong with each line, in words; empty: nothing."""
         return {
             **self._others,
-            Cause.ESTOP_CHANNELS: self._channels.problem if self._channels is not None else "",
+            Cause.ESTOP_CHANNELS: self._estop.channels_problem,
             Cause.DRIVE_ENABLE: self._drive_line.problem,
             Cause.FEEDBACK: self._feedback.problem,
+            Cause.TORQUE_OFF_FAILED: self._torque_problem,
         }
 
-    def _trip(self, texts: dict[Cause, str], now_ns: int) -> None:
+    def _act(self, decision: Decision, inputs: Inputs, now_ns: int) -> None:
+        """Latch, and do what is not the loop's to do."""
+        raised = {
+            cause: self._text(cause, inputs, now_ns)
+            for cause, latch in decision.latched.items()
+            if cause not in self._latches or latch.action > self._latches[cause].action
+        }
+        self._latches = decision.latched
+        if raised:
+            self.latched = {**self.latched, **raised}  # first: whoever sees the gate closed finds the reason here
+        if decision.action >= Action.TORQUE_OFF:
+            raised.pop(Cause.TORQUE_OFF_FAILED, None)  # it was tried just now
+            fresh = {c: text for c, text in raised.items() if self._latches[c].action >= Action.TORQUE_OFF}
+            if fresh or self.drive_enabled or self._gate.is_open:
+                self._trip(fresh, now_ns)
+        elif decision.action >= Action.HOLD and not self._gate.is_open:
+            self._gate.close("a stop is in force")  # takes back a permission that was not used yet
+        if Cause.TORQUE_OFF_FAILED in self._latches:
+            self._torque_problem = ""  # latched: whoever resets tries the motors again
+
+    def _trip(self, texts: dict[str, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
         why = "; ".join(texts.values()) or "torque off is latched"
-        self.latched = {**self.latched, **texts}  # first: whoever sees the gate closed finds the reason here
         self._gate.close(why)
         self.drive_enabled = False
         self._drive(active=False)
@@ -284,15 +309,22 @@ class Interlock:
             torque_off_us=torque_us,
             beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
         )
+        self._torque_problem = "; ".join(problems)
         for problem in problems:
             self.tell("safety.torque_off_failed", problem, "error")
 
     def _warn(self, decision: Decision, inputs: Inputs, now_ns: int) -> None:
-        """Tell what is new and has not cut power."""
-        for cause, action in decision.reasons:
-            if action < Action.TORQUE_OFF and (cause, action) not in self.decision.reasons:
-                text = self._text(cause, inputs, now_ns)
-                self.tell(f"safety.{cause}", text, "warning", action=action.name.lower())
+        """Tell what is new and has not cut power; the watches' flags are told by `Flags`."""
+        flags = {flag.name for flag in inputs.flags}
+        for reason in decision.reasons:
+            new = reason not in self.decision.reasons and reason.cause not in flags
+            if new and reason.action < Action.TORQUE_OFF:
+                text = self._text(reason.cause, inputs, now_ns)
+                self.tell(f"safety.{reason.cause}", text, "warning", action=reason.action.name.lower())
+        if decision.action is Action.POWER_CUT and self.decision.action is not Action.POWER_CUT:
+            self.tell(
+                "safety.power_cut", "the heartbeat line rests: the relay behind it has to cut power", "error"
+            )
 
     def _rest_drive_enable(self) -> None:
         if self._drive_enable is not None:
@@ -311,11 +343,11 @@ class Interlock:
             return False
         return True
 
-    def _text(self, cause: Cause, inputs: Inputs, now_ns: int) -> str:
+    def _text(self, cause: str, inputs: Inputs, now_ns: int) -> str:
         match cause:
             case Cause.ESTOP:
                 return (
-                    f"the e-stop line is gone: {self._estop_line.problem}"
+                    f"the e-stop line is gone: {self._estop.problem}"
                     if self.estop_lost
                     else "the e-stop is pressed"
                 )
@@ -326,14 +358,14 @@ class Interlock:
                 return f"the control loop has not run for {age_ms:.1f} ms, {limit_ms:g} ms are allowed"
             case Cause.DRIVE_ENABLE:
                 return f"drive-enable cannot be driven: {self._drive_line.problem}"
-            case Cause.ESTOP_CHANNELS | Cause.FEEDBACK | Cause.HEARTBEAT | Cause.WATCHDOG:
-                return self._problems.get(cause, "")
             case Cause.STOP_OVERDUE:
                 return f"the control loop has not finished a stop within {self._stop_timeout_ns / 1e9:g} s"
             case Cause.LOOP_FAULT:
                 return "the control loop reports a fault"
             case Cause.STOP_REQUEST:
                 return f"stop requested: {self._stop_reason}"
+            case _:
+                return self._problems.get(cause) or self._flags.text(cause)
 
     def tell(self, name: str, message: str, level: str, **fields: Any) -> None:
         """Pass on an event. Whatever goes wrong with those who listen does not reach the interlock."""

@@ -23,12 +23,15 @@ from drivers.line import InputLine, OutputLine
 from safety.beat import Heartbeat
 from safety.decide import Action, Cause
 from safety.errors import SupervisorError, WatchdogError
+from safety.estop import EstopState
 from safety.feeding import Feeding
 from safety.gate import Gate
-from safety.interlock import EstopState, Interlock, OnEvent
+from safety.interlock import Interlock, OnEvent
+from safety.order import Order, Orders
 from safety.pulse import Pulse
 from safety.scheduling import Scheduling, run_as_fifo
 from safety.torque_off import TorqueOff
+from safety.watch import Watch
 from safety.watchdog import Watchdog
 
 START_TIMEOUT_S = 2.0
@@ -63,6 +66,9 @@ class Supervisor:
         feedback: InputLine | None = None,
         feedback_s: float = 0.0,
         release_s: float = 0.0,
+        watches: Sequence[Watch] = (),
+        slow_speed: float = 0.25,
+        hold_after_stop: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Keep the arguments; nothing runs before `start`. The lines are closed by `stop`.
@@ -73,7 +79,9 @@ class Supervisor:
         the mildest first. `heartbeat_line`: toggled under the same condition; `heartbeat_period_s`: full period of
         the wave. `stop_timeout_s`: longest time for a stop that the loop makes. `feedback`: active while motor
         power flows; it has to follow drive-enable within `feedback_s`. `release_s`: how long the e-stop reads as
-        released before it is.
+        released before it is. `watches`: whose flags count, asked at every check. `slow_speed`: part of its top
+        speed that a joint may use while a flag asks for slow. `hold_after_stop`: some joint must keep its torque
+        after a controlled stop, which is then of category 2 and latched.
         """
         self.scheduling = Scheduling(False, "the safety thread was not started")
         """Whether the safety thread runs in real time, or why not."""
@@ -102,6 +110,9 @@ class Supervisor:
             feedback,
             feedback_s,
             release_s,
+            watches,
+            slow_speed,
+            hold_after_stop,
         )
         tell = self._interlock.tell
         pulse = Pulse(heartbeat_line, heartbeat_period_s, tell) if heartbeat_line is not None else None
@@ -146,13 +157,23 @@ class Supervisor:
 
     @property
     def latched(self) -> list[str]:
-        """What stopped the robot and lasts until a reset, in words."""
+        """What lasts until a reset, in words."""
         return [*self._interlock.latched.values(), *([self._death] if self._death else [])]
 
     @property
+    def reasons(self) -> list[str]:
+        """What is latched, and everything else that is not as it should be, in words."""
+        return [*self.latched, *self._interlock.standing]
+
+    @property
+    def orders(self) -> Orders:
+        """What the loop has to do: SLOW, HOLD and CONTROLLED_STOP are left to it."""
+        return self._interlock.orders
+
+    @property
     def action(self) -> Action:
-        """What is called for now. HOLD and CONTROLLED_STOP are for the loop to do."""
-        return Action.TORQUE_OFF if self._death else self._interlock.decision.action
+        """What is called for now."""
+        return self.orders.last.action
 
     @property
     def category(self) -> int | None:
@@ -268,7 +289,7 @@ class Supervisor:
             request, answer = self._requests.popleft()
             if answer.set_running_or_notify_cancel():
                 answer.set_result(request(now_ns))
-        self._feeding.step(now_ns)
+        self._feeding.step(now_ns, self.action is Action.POWER_CUT)
         self._interlock.report(Cause.HEARTBEAT, self._feeding.pulse_problem)
         self._interlock.report(Cause.WATCHDOG, self._feeding.watchdog_problem)
 
@@ -330,6 +351,8 @@ class Supervisor:
 
     def _end(self, reason: str) -> None:
         """Leave everything off, whatever has gone wrong before."""
+        if self._death:
+            self.orders.last = Order(Action.TORQUE_OFF, latched=True, speed=1.0)
         self._interlock.shut(reason)
         self._torque_off.stop(TORQUE_OFF_TIMEOUT_S)
         self._feeding.close(clean=(self._clean and not self._death) or not self._started.is_set())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from safety.decide import Action
+from safety.action import Action
 
 
 class Clear(StrEnum):

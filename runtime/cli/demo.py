@@ -111,7 +111,7 @@ def _watch(daemon: DaemonProcess, umpire: Judge, view: _View) -> None:
     deadline = time.monotonic() + umpire.timeout_s
     while not umpire.done() and time.monotonic() < deadline:
         status = daemon.request("status")
-        if status["mode"] in ("ESTOP", "FAULT"):
+        if status["mode"] in ("ESTOP", "FAULT", "HELD"):
             view.close()
             raise ProcessError(f"the robot stopped: {status['mode']}: {status['stop']}\n{daemon.log_tail()}")
         view.show(status, daemon, umpire)

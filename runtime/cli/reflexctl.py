@@ -40,7 +40,7 @@ _SIMPLE = {
     "stop": "stop the motion and hold",
     "disarm": "stop the motion, then torque off",
     "estop": "stop at once and stay stopped until reset; everybody who can connect may do this",
-    "reset": "leave ESTOP or FAULT, when their causes are gone",
+    "reset": "leave ESTOP, FAULT or HELD, when their causes are gone",
     "reload": "read the config again and take over all changes, or refuse; the motors must be off",
     "joints": "show every joint",
     "histograms": "show how late the ticks were and what they cost",

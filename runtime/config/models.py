@@ -78,6 +78,8 @@ class Safety(Options):
     """How long the two channels may differ, s; then the robot is stopped until both were open together."""
     estop_release: float = Field(default=0.05, ge=0, le=1)
     """How long the e-stop must read as released before it is, s: a bouncing contact. A press counts at once."""
+    slow_speed: float = Field(default=0.25, gt=0, le=1)
+    """Part of its top speed that a joint may use while something asks the robot to go slow."""
     reset: LineOptions | None = None
     """An input that is active while the reset button is pressed. Letting it go does what `reflexctl reset` does.
     Left out: only `reflexctl reset` resets."""

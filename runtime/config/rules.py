@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from drivers.bus import BusOptions, CycleTime
+from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
 from runtime.config import policy_rules
@@ -89,6 +89,7 @@ def _buses(draft: Draft, twins: set[int]) -> None:
         problems = driver.problems(options, [joint for n, joint in members.items() if n not in twins])
         for problem in problems:
             draft.report(_place_of(problem, ("bus", number), members), problem)
+        _brakes(draft, driver, members)
         if problems or options.name in incomplete or not draft.control:
             continue
         _watchdog(draft, ("bus", number, "watchdog"), options, draft.control.rate)
@@ -97,6 +98,16 @@ def _buses(draft: Draft, twins: set[int]) -> None:
         if cycle.seconds * draft.control.rate > FILL_LIMIT:
             draft.report(("bus", number), _too_slow(cycle, draft.control.rate))
         draft.plans.append(BusPlan(options, driver, joints, tuple(members), cycle))
+
+
+def _brakes(draft: Draft, driver: type[Bus], members: Mapping[int, Joint]) -> None:
+    for number, joint in members.items():
+        if joint.after_stop == "brake" and not getattr(driver, "has_brake", False):
+            draft.report(
+                ("joint", number, "after_stop"),
+                f'found "brake", but the driver of bus {joint.bus} says of no motor that it has a holding brake, '
+                'expected "limp" or "hold"; a joint that would fall wants "hold"',
+            )
 
 
 def _watchdog(draft: Draft, place: Place, options: BusOptions, rate: float) -> None:

@@ -16,9 +16,11 @@ from runtime.control.modes import Mode, ModeMachine
 from runtime.events import Events
 from runtime.policy.planner import Planner
 from runtime.recording.ring import TraceRing
+from safety.action import Action
 from safety.beat import Heartbeat, LoopState
 from safety.envelope import Envelope
 from safety.gate import Gate
+from safety.order import Orders
 
 REST = 1e-3
 """A commanded speed below this (rad/s) on every joint is standing still."""
@@ -27,6 +29,14 @@ REST = 1e-3
 _MOVING = int(LoopState.ENERGISED)
 _HOLDING = int(LoopState.ENERGISED | LoopState.HOLDING)
 _FAULTY = int(LoopState.ENERGISED | LoopState.FAULT)
+
+_AFTER_STOP = {
+    (Action.HOLD, False): Mode.HOLD,
+    (Action.HOLD, True): Mode.HELD,
+    (Action.CONTROLLED_STOP, False): Mode.STANDBY,
+    (Action.CONTROLLED_STOP, True): Mode.FAULT,
+}
+"""How a stop ends that the safety task has ordered; whether it is latched."""
 
 
 class ControlLoop:
@@ -41,6 +51,7 @@ class ControlLoop:
         envelope: Envelope,
         gate: Gate,
         heartbeat: Heartbeat,
+        orders: Orders,
         planner: Planner | None,
         trace: TraceRing,
         events: Events,
@@ -65,6 +76,8 @@ class ControlLoop:
         self._envelope = envelope
         self._gate = gate
         self._heartbeat = heartbeat
+        self._orders = orders
+        self._order = orders.last
         self._planner = planner
         self._trace = trace
         self._extra = [sensor.values for sensor in sensors]
@@ -74,6 +87,9 @@ class ControlLoop:
         self._no_trouble = bytes(self._troubles.nbytes)
         self._events = events
         self._missed_limit = missed_limit
+        self._keeps_torque = {index for index, joint in enumerate(joints) if joint.after_stop == "hold"}
+        self._faulty: set[int] = set()
+        """Joints whose fault has stopped the robot since it was armed or reset."""
         self._on_power_off = on_power_off
         """Called when the motors must be off from now on: a ramp has ended in this mode, or power was cut."""
         self._cut_mode = cut_mode
@@ -88,6 +104,7 @@ class ControlLoop:
 
     def hold_here(self) -> None:
         """Take the measured position as goal and command: the start of every motion."""
+        self._faulty.clear()
         self._envelope.reset(self._state.position)
         self.goal[:] = self._state.position
         self.command[:] = self._state.position
@@ -106,13 +123,17 @@ class ControlLoop:
             self.goal[index] = angle
 
     def stop(self, then: Mode) -> None:
-        """Ramp to a stop along the joints' limits, then go to HOLD, STANDBY or FAULT."""
-        moving = self.modes.mode != Mode.STOPPING
-        self.modes.stop(then)
-        if moving and self.modes.mode == Mode.STOPPING:
+        """Ramp to a stop along the joints' limits, then go to HOLD, HELD, STANDBY or FAULT."""
+        was_stopping = self.modes.mode == Mode.STOPPING
+        if self.modes.stop(then) and not was_stopping:
             self._envelope.stopping_point(self.goal)
-        if self._planner is not None:
-            self._planner.stop()
+            if self._planner is not None:
+                self._planner.stop()
+
+    def release(self) -> None:
+        """From HELD to HOLD: what was latched is reset. Raises ModeError."""
+        self.modes.request("release")
+        self._faulty.clear()
 
     # -- the hot path
 
@@ -122,6 +143,7 @@ class ControlLoop:
         self._read(now_ns)
         if modes.energised:
             self._check()
+        self._obey()
         if modes.energised:
             self._plan(deadline_ns)
             self._envelope.apply(self.goal, self.command)
@@ -160,9 +182,23 @@ class ControlLoop:
         if not self.modes.energised:
             return 0
         mode = self.modes.mode
-        if mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
+        if mode == Mode.STOPPING and self._faulty:
             return _FAULTY
-        return _HOLDING if mode == Mode.HOLD else _MOVING
+        return _HOLDING if mode == Mode.HOLD or mode == Mode.HELD else _MOVING
+
+    def _obey(self) -> None:
+        """Do what the safety task asks for, in every tick: nothing that was begun between two of them lasts."""
+        order = self._orders.last
+        if order is not self._order:
+            self._order = order
+            self._envelope.set_speed(order.speed)
+        if order.action < Action.HOLD:
+            return
+        if not self.modes.energised:
+            if order.latched:
+                self.modes.cut(self._cut_mode())
+        elif order.action < Action.TORQUE_OFF:  # otherwise the gate is closed, or will be in a moment
+            self.stop(_AFTER_STOP[order.action, order.latched])
 
     def _check(self) -> None:
         if not self._gate.is_open:
@@ -178,19 +214,22 @@ class ControlLoop:
             self._joint_fault()
 
     def _joint_fault(self) -> None:
-        if self.modes.mode == Mode.STOPPING and self.modes.after_stop == Mode.FAULT:
-            return
+        """Stop because of joints that were well until now; each is told once."""
         now_ns = self._clock()
+        known = len(self._faulty)
         for bus in self._buses:
             for joint, index in zip(bus.joints, bus.index.tolist(), strict=True):
-                where = {"joint": joint.name, "bus": bus.name, "id": joint.id}
-                last_good_s = (now_ns - int(self._state.stamp_ns[index])) / 1e9
                 fault = int(self._state.fault[index])
                 missed = int(self._state.missed[index])
+                if index in self._faulty or not (fault or missed >= self._missed_limit):
+                    continue
+                self._faulty.add(index)
+                where = {"joint": joint.name, "bus": bus.name, "id": joint.id}
+                last_good_s = (now_ns - int(self._state.stamp_ns[index])) / 1e9
                 if fault:
                     text = f"joint {joint.name} (bus {bus.name}, id {joint.id}): {bus.explain(fault)}: stopping"
                     self._events.emit("joint.fault", text, level="error", **where, code=fault)
-                elif missed >= self._missed_limit:
+                else:
                     text = (
                         f"joint {joint.name} (bus {bus.name}, id {joint.id}) has not answered {missed} times in a "
                         f"row, last good reading {last_good_s:.3f} s ago: stopping"
@@ -198,7 +237,10 @@ class ControlLoop:
                     self._events.emit(
                         "joint.lost", text, level="error", **where, missed=missed, last_good_s=last_good_s
                     )
-        self.stop(Mode.FAULT)
+        if len(self._faulty) > known:
+            # A joint that has failed cannot be relied on to hold itself.
+            holds = self._keeps_torque and not self._keeps_torque & self._faulty
+            self.stop(Mode.HELD if holds else Mode.FAULT)
 
     def _plan(self, now_ns: int) -> None:
         mode = self.modes.mode
@@ -209,7 +251,8 @@ class ControlLoop:
                 self._envelope.stopping_point(self.goal)
         elif mode == Mode.STOPPING and self._envelope.at_rest(REST):
             self.goal[:] = self.command
-            if self.modes.at_rest() != Mode.HOLD:
+            self.modes.at_rest()
+            if not self.modes.energised:
                 self._on_power_off(self.modes.mode)
 
     def _record(self, number: int, deadline_ns: int, now_ns: int, commanded: bool) -> None:

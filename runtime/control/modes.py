@@ -25,17 +25,28 @@ class Mode(IntEnum):
     """Stopped at once, torque off; latched until reset."""
     FAULT = 7
     """Stopped because of a fault, torque off; latched until reset."""
+    HELD = 8
+    """Stopped, standing still with torque on; latched until reset."""
 
 
-ENERGISED: Final = frozenset({Mode.HOLD, Mode.AUTO, Mode.MANUAL, Mode.STOPPING})
-LATCHED: Final = frozenset({Mode.ESTOP, Mode.FAULT})
+ENERGISED: Final = frozenset({Mode.HOLD, Mode.AUTO, Mode.MANUAL, Mode.STOPPING, Mode.HELD})
+LATCHED: Final = frozenset({Mode.ESTOP, Mode.FAULT, Mode.HELD})
+
+_ENDS: Final = {
+    (False, False): Mode.HOLD,
+    (False, True): Mode.HELD,
+    (True, False): Mode.STANDBY,
+    (True, True): Mode.FAULT,
+}
+"""How a controlled stop ends: whether power goes off, whether it is latched."""
 
 _REQUESTS: Final[dict[str, tuple[frozenset[Mode], Mode, str]]] = {
     "connected": (frozenset({Mode.OFF}), Mode.STANDBY, "already connected"),
     "arm": (frozenset({Mode.STANDBY}), Mode.HOLD, "only a robot in STANDBY can be armed"),
     "start": (frozenset({Mode.HOLD, Mode.MANUAL}), Mode.AUTO, "arm the robot first"),
     "move": (frozenset({Mode.HOLD, Mode.MANUAL}), Mode.MANUAL, "arm the robot first; stop the policy first"),
-    "reset": (LATCHED, Mode.STANDBY, "nothing is latched"),
+    "reset": (LATCHED - {Mode.HELD}, Mode.STANDBY, "nothing is latched"),
+    "release": (frozenset({Mode.HELD}), Mode.HOLD, "only a robot in HELD is released"),
 }
 """Request -> (modes it is allowed in, mode it leads to, what to tell otherwise)."""
 
@@ -49,7 +60,7 @@ class ModeMachine:
 
     def __init__(self) -> None:
         self.after_stop = Mode.HOLD
-        """What follows STOPPING: HOLD (category 2), STANDBY or FAULT (category 1)."""
+        """What follows STOPPING: HOLD or HELD (category 2), STANDBY or FAULT (category 1)."""
         self.energised = False
         """Motors may have torque in this mode. A plain attribute: the tick asks for it again and again."""
         self._mode = Mode.OFF
@@ -65,7 +76,7 @@ class ModeMachine:
         self.energised = mode in ENERGISED
 
     def request(self, name: str) -> None:
-        """Change the mode as asked (`arm`, `start`, `move`, `reset`, `connected`) or raise ModeError."""
+        """Change the mode as asked (a key of `_REQUESTS`) or raise ModeError."""
         self.mode = self.allowed(name)
 
     def allowed(self, name: str) -> Mode:
@@ -75,16 +86,20 @@ class ModeMachine:
             raise ModeError(f"{name}: not possible in mode {self.mode.name}: {advice}")
         return target
 
-    def stop(self, then: Mode) -> None:
-        """Ramp to a stop, then go to HOLD, STANDBY or FAULT. A stop under way is only ever raised."""
-        if self.mode == Mode.STOPPING:
-            order = (Mode.HOLD, Mode.STANDBY, Mode.FAULT)
-            then = max(self.after_stop, then, key=order.index)
-        elif not self.energised:
-            if then == Mode.FAULT and self.mode not in LATCHED and self.mode != Mode.OFF:
-                self.mode = Mode.FAULT
-            return
+    def stop(self, then: Mode) -> bool:
+        """Ramp to a stop, then go to HOLD, HELD, STANDBY or FAULT. Returns whether this has changed anything.
+
+        A stop is only ever raised: power that is to go off goes off, and what is latched stays latched.
+        """
+        if not self.energised:
+            return False
+        now = self.after_stop if self.mode == Mode.STOPPING else self.mode
+        both = (now, then)
+        then = _ENDS[Mode.STANDBY in both or Mode.FAULT in both, Mode.HELD in both or Mode.FAULT in both]
+        if then == now:
+            return False
         self.mode, self.after_stop = Mode.STOPPING, then
+        return True
 
     def at_rest(self) -> Mode:
         """The ramp has ended. Returns the mode that follows."""
@@ -93,7 +108,7 @@ class ModeMachine:
         return self.mode
 
     def cut(self, then: Mode) -> None:
-        """Power was cut: ESTOP or FAULT at once, from every mode but OFF. ESTOP outranks FAULT."""
+        """Without power, and latched: ESTOP or FAULT at once, from every mode but OFF. ESTOP outranks FAULT."""
         if self.mode not in (Mode.OFF, Mode.ESTOP):
             self.mode = then
 

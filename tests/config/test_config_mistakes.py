@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from drivers.motors.damiao.bus import DamiaoBus
 from runtime.config.errors import ConfigError
 from runtime.config.load import load
 
@@ -54,6 +55,18 @@ FIELDS = [
         "joint[0] hip . position_min: found nan, expected a finite number; write the number",
     ),
     ({"joint.hip.sign": 2}, "joint[0] hip . sign: found 2, expected 1 or -1; write one of these"),
+    (
+        {"joint.hip.after_stop": "fall"},
+        'joint[0] hip . after_stop: found "fall", expected "limp", "hold" or "brake"; write one of these',
+    ),
+    (
+        {"joint.hip.after_stop": "brake"},
+        'joint[0] hip . after_stop: found "brake", but the driver of bus can says of no motor that it has a holding brake, expected "limp" or "hold"; a joint that would fall wants "hold"',
+    ),
+    (
+        {"safety.slow_speed": 0},
+        "safety.slow_speed: found 0, expected a number above 0 (part of its top speed that a joint may use while something asks the robot to go slow); change it",
+    ),
     (
         {"joint.1.position_max": -3.0},
         "joint[1] knee: position_min -2.0 is not below position_max -3.0; give the lower angle first",
@@ -347,3 +360,11 @@ def test_absurd_files_are_mistakes_and_no_crashes(text: str, tmp_path: Path) -> 
     path.write_text(text)
     with pytest.raises(ConfigError):
         load(path)
+
+
+def test_a_driver_may_declare_a_holding_brake(
+    load_with: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DamiaoBus, "has_brake", True, raising=False)
+    config = load_with(overrides={"joint.hip.after_stop": "brake"})
+    assert config.joints[0].after_stop == "brake"

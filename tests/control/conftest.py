@@ -21,9 +21,11 @@ from runtime.policy.planner import Planner
 from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
 from runtime.recording.ring import TraceReader, TraceRing
 from runtime.recording.trace import TraceLayout
+from safety.action import Action
 from safety.beat import Heartbeat
 from safety.envelope import Envelope
 from safety.gate import Gate
+from safety.order import Order, Orders
 
 PERIOD_NS = 10_000_000
 ACTION_NS = 20_000_000
@@ -94,6 +96,7 @@ class World:
     planner: Planner
     gate: Gate
     heartbeat: Heartbeat
+    orders: Orders
     state: JointState
     events: Events
     commands: Commands
@@ -112,6 +115,9 @@ class World:
             while self.alarms:
                 self.clock[0] = self.alarms.pop()
                 self.loop.observe(self.clock[0])
+
+    def order(self, action: Action, latched: bool = False, speed: float = 1.0) -> None:
+        self.orders.last = Order(action, latched, speed)
 
     def recorded(self) -> NDArray[np.void]:
         """Everything that the ticks have left for the recorder."""
@@ -139,8 +145,8 @@ class World:
         return command
 
 
-@pytest.fixture
-def world() -> World:
+def build(**after_stop: str) -> World:
+    """A robot of the joints a and b. `after_stop`: of joints where it is not limp."""
     joints = [
         Joint(
             name=name,
@@ -151,11 +157,13 @@ def world() -> World:
             position_max=2,
             velocity_max=2,
             acceleration_max=20,
+            after_stop=after_stop.get(name, "limp"),  # type: ignore[arg-type]
         )
         for i, name in enumerate("ab")
     ]
     clock, alarms = [0], list[int]()
-    state, events, gate, heartbeat = JointState(2), Events(), Gate(lambda: clock[0]), Heartbeat()
+    state, events, gate = JointState(2), Events(), Gate(lambda: clock[0])
+    heartbeat, orders = Heartbeat(), Orders()
     commands = Commands({"vx": CommandRange(0.0, -1.0, 1.0)}, [(0.5, {"vx": 0.7})])
     actions = ActionMap([ActionTerm(target="joint.position")], ["a", "b"])
     terms = [ObservationTerm(source="joint.position"), ObservationTerm(source="last_action")]
@@ -186,6 +194,7 @@ def world() -> World:
         Envelope(joints, PERIOD_NS / 1e9),
         gate,
         heartbeat,
+        orders,
         planner,
         trace,
         events,
@@ -203,6 +212,7 @@ def world() -> World:
         planner,
         gate,
         heartbeat,
+        orders,
         state,
         events,
         commands,
@@ -212,3 +222,14 @@ def world() -> World:
         alarms,
         cut_mode,
     )
+
+
+@pytest.fixture
+def world() -> World:
+    return build()
+
+
+@pytest.fixture
+def world_that_holds() -> World:
+    """Joint b would fall without torque."""
+    return build(b="hold")

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from runtime.control.modes import ENERGISED, LATCHED, Mode, ModeError, ModeMachine
+from runtime.control.modes import LATCHED, Mode, ModeError, ModeMachine
 
-REQUESTS = ("connected", "arm", "start", "move", "reset")
+REQUESTS = ("connected", "arm", "start", "move", "reset", "release")
 ALLOWED = {
     (Mode.OFF, "connected"): Mode.STANDBY,
     (Mode.STANDBY, "arm"): Mode.HOLD,
@@ -16,6 +16,7 @@ ALLOWED = {
     (Mode.MANUAL, "move"): Mode.MANUAL,
     (Mode.ESTOP, "reset"): Mode.STANDBY,
     (Mode.FAULT, "reset"): Mode.STANDBY,
+    (Mode.HELD, "release"): Mode.HOLD,
 }
 
 
@@ -33,39 +34,82 @@ def test_every_request_in_every_mode(mode: Mode, request_name: str) -> None:
         assert machine.mode == target
 
 
-@pytest.mark.parametrize(("mode", "then"), list(itertools.product(Mode, (Mode.HOLD, Mode.STANDBY, Mode.FAULT))))
-def test_stop_in_every_mode(mode: Mode, then: Mode) -> None:
-    machine = ModeMachine()
-    machine.mode = mode
-    machine.stop(then)
-    if mode in ENERGISED:
-        assert machine.mode == Mode.STOPPING
-        assert machine.at_rest() == then or mode == Mode.STOPPING
-    elif mode == Mode.STANDBY and then == Mode.FAULT:
-        assert machine.mode == Mode.FAULT
-    else:
-        assert machine.mode == mode
+ENDS = (Mode.HOLD, Mode.HELD, Mode.STANDBY, Mode.FAULT)
+OFF, LATCH = {Mode.STANDBY, Mode.FAULT}, {Mode.HELD, Mode.FAULT}
 
 
-def test_a_stop_under_way_is_only_ever_raised() -> None:
-    order = (Mode.HOLD, Mode.STANDBY, Mode.FAULT)
-    for first, second in itertools.product(order, order):
-        machine = ModeMachine()
-        machine.mode = Mode.AUTO
-        machine.stop(first)
-        machine.stop(second)
-        assert machine.at_rest() == max(first, second, key=order.index)
+def every_state() -> list[ModeMachine]:
+    """Every mode, and STOPPING with each of its ends."""
+    machines = []
+    for mode, after in itertools.product(Mode, ENDS):
+        if mode == Mode.STOPPING or after == Mode.HOLD:
+            machine = ModeMachine()
+            machine.mode, machine.after_stop = mode, after
+            machines.append(machine)
+    return machines
 
 
-def test_nothing_but_reset_leaves_a_latch() -> None:
-    for mode in LATCHED:
+@pytest.mark.parametrize("then", ENDS)
+def test_a_stop_in_every_state_is_only_ever_raised(then: Mode) -> None:
+    for machine in every_state():
+        before, energised = machine.mode, machine.energised
+        already = machine.after_stop if before == Mode.STOPPING else before
+        changed = machine.stop(then)
+        if not energised:
+            assert not changed
+            assert machine.mode == before
+            continue
+        assert machine.energised
+        assert changed == (
+            machine.mode == Mode.STOPPING and (before != Mode.STOPPING or machine.after_stop != already)
+        )
+        end = machine.at_rest()
+        assert (end in OFF) == (then in OFF or already in OFF)
+        assert (end in LATCH) == (then in LATCH or already in LATCH)
+        assert machine.energised == (end not in OFF)
+
+
+def test_a_robot_that_stands_as_it_is_told_to_is_left_alone() -> None:
+    for mode, then in ((Mode.HOLD, Mode.HOLD), (Mode.HELD, Mode.HOLD), (Mode.HELD, Mode.HELD)):
         machine = ModeMachine()
         machine.mode = mode
-        machine.stop(Mode.HOLD)
-        machine.at_rest()
-        machine.cut(Mode.FAULT)
+        assert not machine.stop(then)
         assert machine.mode == mode
-    machine = ModeMachine()
-    machine.mode = Mode.FAULT
-    machine.cut(Mode.ESTOP)
-    assert machine.mode == Mode.ESTOP, "an e-stop outranks a fault"
+
+
+@pytest.mark.parametrize("then", sorted(LATCHED - {Mode.HELD}))
+def test_a_cut_in_every_state(then: Mode) -> None:
+    for machine in every_state():
+        before = machine.mode
+        machine.cut(then)
+        assert machine.mode == (before if before in (Mode.OFF, Mode.ESTOP) else then), "an e-stop outranks a fault"
+        assert not machine.energised
+
+
+def test_nothing_but_its_request_leaves_a_latch() -> None:
+    for mode, request in ((Mode.ESTOP, "reset"), (Mode.FAULT, "reset"), (Mode.HELD, "release")):
+        for other in set(REQUESTS) - {request}:
+            machine = ModeMachine()
+            machine.mode = mode
+            with pytest.raises(ModeError):
+                machine.request(other)
+            for then in ENDS:
+                machine.stop(then)
+                machine.at_rest()
+                assert machine.mode in LATCHED
+            machine.cut(Mode.FAULT)
+            assert machine.mode in LATCHED
+
+
+def test_the_modes_have_the_numbers_of_old_recordings() -> None:
+    assert [mode.name for mode in Mode] == [
+        "OFF",
+        "STANDBY",
+        "HOLD",
+        "AUTO",
+        "MANUAL",
+        "STOPPING",
+        "ESTOP",
+        "FAULT",
+        "HELD",
+    ]

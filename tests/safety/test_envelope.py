@@ -363,3 +363,52 @@ def test_the_short_way_gives_what_the_long_way_gives_bit_by_bit(
         long.apply(goal, expected)
         assert got[0] == expected[0]
         assert short.limits[0] == long.limits[0]
+
+
+speeds = st.sampled_from([1.0, 0.5, 0.25, 0.01])
+
+
+@settings(max_examples=150, deadline=None)
+@given(joints, st.lists(st.tuples(speeds, st.lists(anything, min_size=1, max_size=20)), min_size=1, max_size=6))
+def test_a_lower_speed_is_reached_along_the_acceleration_and_kept(
+    joint: Joint, parts: list[tuple[float, list[float]]]
+) -> None:
+    middle = 0.5 * (joint.position_min + joint.position_max)
+    envelope = start([joint], middle)
+    top, brake = joint.velocity_max * DT, joint.acceleration_max * DT**2
+    path, last = [middle], 0.0
+    for factor, goals in parts:
+        envelope.set_speed(factor)
+        for goal in goals:
+            path.append(tick(envelope, goal)[0])
+            step = abs(path[-1] - path[-2])
+            assert step <= max(factor * top, last - brake) + ROUNDING, "never faster, and never later"
+            last = step
+    assert_inside_envelope(np.array(path), joint)
+
+
+def test_the_speed_is_lowered_raised_and_survives_a_new_start(make_joint: MakeJoint) -> None:
+    envelope = start([make_joint(velocity_max=2.0)], -2.0)
+    follow(envelope, [2.0] * 30)
+    assert envelope.velocity[0] == pytest.approx(2.0)
+    envelope.set_speed(0.25)
+    speeds = [(tick(envelope, 2.0), envelope.velocity[0])[1] for _ in range(20)]
+    assert speeds == pytest.approx([max(2.0 - 0.2 * i, 0.5) for i in range(1, 21)])
+    assert envelope.limits[0] == Limit.VELOCITY
+    envelope.reset(np.array([0.0]))
+    follow(envelope, [2.0] * 30)
+    assert envelope.velocity[0] == pytest.approx(0.5)
+    envelope.set_speed(1.0)
+    follow(envelope, [2.0] * 30)
+    assert envelope.velocity[0] == pytest.approx(2.0)
+
+
+def test_a_joint_that_tracks_a_moving_goal_is_slowed_as_well(make_joint: MakeJoint) -> None:
+    envelope = start([make_joint(velocity_max=2.0)], 0.0)
+    goals = np.cumsum(np.minimum(np.arange(1, 60) * 0.1, 1.0)) * DT
+    follow(envelope, goals[:30])
+    assert envelope.velocity[0] == pytest.approx(1.0)
+    assert not envelope.limits[0]
+    envelope.set_speed(0.25)
+    follow(envelope, goals[30:])
+    assert envelope.velocity[0] == pytest.approx(0.5)

@@ -79,11 +79,11 @@ def test_a_contactor_that_follows_is_all_well(robot: Contactor) -> None:
 def test_a_contactor_that_does_not_close_is_a_fault_until_reset(robot: Contactor) -> None:
     assert robot.arm() == []
     assert robot.after(WITHIN_MS) == Action.NONE, "it still has time"
-    assert robot.after(1) == Action.TORQUE_OFF
+    assert robot.after(1) == Action.POWER_CUT
     assert not robot.drive.level
     [text] = robot.interlock.latched.values()
     assert text.startswith("the contactor has not closed: it is stuck")
-    assert robot.after(WITHIN_MS) == Action.TORQUE_OFF, "latched, although the two agree again"
+    assert robot.after(WITHIN_MS) == Action.POWER_CUT, "latched, although the two agree again"
     assert robot.interlock.reset(robot.now) == []
     assert robot.after(1) == Action.NONE
 
@@ -92,7 +92,7 @@ def test_a_welded_contactor_is_a_fault_that_no_reset_clears_while_it_stands(robo
     robot.armed()
     robot.interlock.disarm(robot.now)
     assert robot.after(WITHIN_MS) == Action.NONE, "it still has time"
-    assert robot.after(1) == Action.TORQUE_OFF
+    assert robot.after(1) == Action.POWER_CUT
     [standing] = robot.interlock.reset(robot.now)
     assert standing.startswith("the contactor has not opened: it is welded")
     [refusal] = robot.arm()
@@ -107,7 +107,7 @@ def test_a_contactor_that_drops_out_by_itself_stops_the_robot(robot: Contactor) 
     robot.armed()
     robot.contact.level = False
     assert robot.after(1, LoopState.ENERGISED) == Action.NONE
-    assert robot.after(WITHIN_MS + 1, LoopState.ENERGISED) == Action.TORQUE_OFF
+    assert robot.after(WITHIN_MS + 1, LoopState.ENERGISED) == Action.POWER_CUT
     assert not robot.gate.is_open
 
 
@@ -122,7 +122,7 @@ def test_a_contact_that_bounces_is_none(robot: Contactor) -> None:
 def test_a_welded_contactor_is_found_before_the_first_arming(robot: Contactor) -> None:
     robot.contact.level = True
     robot.after(0)
-    assert robot.after(WITHIN_MS + 1) == Action.TORQUE_OFF
+    assert robot.after(WITHIN_MS + 1) == Action.POWER_CUT
     assert robot.arm()
     assert not robot.drive.history or not any(robot.drive.history)
 
@@ -130,7 +130,7 @@ def test_a_welded_contactor_is_found_before_the_first_arming(robot: Contactor) -
 def test_a_feedback_line_that_is_gone_stops_the_robot_and_comes_back(robot: Contactor) -> None:
     robot.armed()
     robot.contact.broken = True
-    assert robot.after(1) == Action.TORQUE_OFF
+    assert robot.after(1) == Action.POWER_CUT
     [text] = robot.interlock.latched.values()
     assert text == "the drive-enable feedback line is gone: the wire is cut"
     assert robot.interlock.reset(robot.now) == [text]

@@ -116,3 +116,20 @@ def test_closing_leaves_the_heartbeat_inactive_and_tells_of_the_watchdogs(
     assert watchdog.calls[-1] == call
     assert not wire.level
     assert events.names == ["safety.watchdog_closed"]
+
+
+def test_to_cut_power_the_heartbeat_line_rests_and_the_watchdogs_are_fed(
+    feed: Any, fake_watchdog: Any, line: Any, tell: Any
+) -> None:
+    wire, watchdog = line(), fake_watchdog(0.004)
+    feeding = feed(watchdog, pulse=Pulse(wire, 0.010, tell))
+    for ms in range(100, 120):
+        feeding.step(ms * MS)
+    edges = len(wire.history)
+    for ms in range(120, 160):
+        feeding.step(ms * MS, power_cut=True)
+        assert not wire.level
+    assert len(wire.history) <= edges + 1
+    assert len(watchdog.fed) == 60
+    feeding.step(160 * MS)
+    assert wire.level, "after a reset the wave goes on"

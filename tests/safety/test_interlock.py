@@ -1,77 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from safety.beat import Heartbeat, LoopState
+from safety.beat import LoopState
 from safety.decide import Action, Cause
-from safety.gate import Gate
-from safety.interlock import Interlock
-
-MS = 1_000_000
-STALL_MS = 20
-TIMEOUT_MS = 1000
-
-
-class Bench:
-    """An interlock with everything that it talks to, and the time in the test's hand."""
-
-    def __init__(self, line: Callable[..., Any], events: Any, estop: bool = True, drive: bool = True) -> None:
-        self.estop = line(True) if estop else None
-        self.drive = line() if drive else None
-        self.gate = Gate()
-        self.heartbeat = Heartbeat()
-        self.events = events
-        self.order: list[str] = []
-        self.problems: list[str] = []
-        self.now = 1000 * MS
-        self.interlock = Interlock(
-            self.estop,
-            self.drive,
-            self._cut,
-            self.gate,
-            self.heartbeat,
-            STALL_MS / 1e3,
-            TIMEOUT_MS / 1e3,
-            events,
-            lambda: self.now,
-        )
-
-    def _cut(self) -> list[str]:
-        off = self.drive is None or not self.drive.level
-        self.order.append(f"torque off, gate {'open' if self.gate.is_open else 'closed'}, drive off {off}")
-        return self.problems
-
-    def beat(self, state: int = 0) -> None:
-        self.heartbeat.beat(0, self.now, state)
-
-    def step(self, ms: float = 0, beat: int | None = 0) -> Action:
-        self.now += round(ms * MS)
-        if beat is not None:
-            self.beat(beat)
-        return self.interlock.step(self.now).action
-
-    def run(self, ms: float, beat: int = LoopState.ENERGISED) -> list[Action]:
-        return [self.step(5, beat) for _ in range(int(ms / 5))]
-
-    def armed(self) -> Bench:
-        self.beat()
-        assert self.interlock.arm(self.now) == []
-        assert self.gate.open()
-        self.beat(LoopState.ENERGISED)
-        return self
-
-    @property
-    def powered(self) -> bool:
-        return self.gate.is_open or self.interlock.drive_enabled or bool(self.drive and self.drive.level)
-
-    def arm(self) -> list[str]:
-        return self.interlock.arm(self.now)
-
-    def reset(self) -> list[str]:
-        return self.interlock.reset(self.now)
+from tests.interlock_bench import STALL_MS, TIMEOUT_MS, Bench
 
 
 @pytest.fixture
@@ -141,7 +76,7 @@ def test_the_edge_of_a_release_is_no_press(bench: Bench) -> None:
     bench.estop.level = False
     bench.step()
     bench.estop.level = True
-    assert Cause.ESTOP not in [cause for cause, _ in bench.interlock.step(bench.now, estop_edge=True).reasons]
+    assert Cause.ESTOP not in [reason.cause for reason in bench.interlock.step(bench.now, estop_edge=True).reasons]
     assert bench.reset() == []
 
 
@@ -347,7 +282,8 @@ def test_a_drive_enable_that_cannot_be_driven_active_is_a_latched_fault(bench: B
 def test_a_drive_enable_that_is_gone_cuts_power_through_the_bus(bench: Bench) -> None:
     bench.armed()
     bench.drive.broken = True
-    assert bench.step(5, LoopState.ENERGISED) == Action.TORQUE_OFF
+    assert bench.step(5, LoopState.ENERGISED) == Action.POWER_CUT
+    assert bench.events.names.count("safety.power_cut") == 1
     assert len(bench.order) == 1
     assert not bench.gate.is_open
     assert not bench.interlock.drive_enabled
@@ -399,6 +335,11 @@ def test_what_went_wrong_with_torque_off_is_told(bench: Bench) -> None:
     bench.problems = ["torque-off of left raised OSError: no buffer space"]
     bench.interlock.request_stop(0, "test", bench.now)
     assert [message for name, message, *_ in bench.events if name == "safety.torque_off_failed"] == bench.problems
+    assert bench.step() == Action.POWER_CUT, "hardware has to take the power"
+    assert len(bench.order) == 1
+    assert list(bench.interlock.latched) == [Cause.ESTOP_REQUEST, Cause.TORQUE_OFF_FAILED]
+    assert bench.reset() == []
+    assert bench.step() == Action.NONE
 
 
 def test_a_listener_that_raises_harms_nobody(line: Any) -> None:

@@ -256,6 +256,23 @@ def test_a_blocked_loop_is_fed_for_no_more_and_its_heartbeat_rests(
     wait_until(lambda: len(robot.fed) > fed and len(pulse.history) > edges)
 
 
+def test_a_drive_enable_that_is_lost_lets_the_heartbeat_rest_until_reset(
+    build: Callable[..., Robot], wait_until: Any, line: Any
+) -> None:
+    pulse = line()
+    robot = build(heartbeat_line=pulse, heartbeat_period_s=0.02)
+    robot.arm()
+    wait_until(lambda: len(pulse.history) > 2)
+    robot.drive.broken = True
+    wait_until(lambda: robot.supervisor.action == Action.POWER_CUT and not pulse.level)
+    edges, fed = len(pulse.history), len(robot.fed)
+    wait_until(lambda: len(robot.fed) > fed + 5)
+    assert len(pulse.history) == edges
+    robot.drive.broken = False
+    wait_until(lambda: robot.supervisor.reset() == [])
+    wait_until(lambda: len(pulse.history) > edges)
+
+
 def test_a_heartbeat_line_that_fails_stops_the_robot(
     build: Callable[..., Robot], wait_until: Any, line: Any, events: Any
 ) -> None:
