@@ -12,17 +12,21 @@ class Action(IntEnum):
     NONE = 0
     WARN = 1
     """Say so."""
-    HOLD = 2
+    SLOW = 2
+    """Move more slowly. The loop does it."""
+    HOLD = 3
     """Controlled stop, power stays (category 2). The loop does it."""
-    CONTROLLED_STOP = 3
+    CONTROLLED_STOP = 4
     """Controlled stop, then power off (category 1). The loop does it."""
-    TORQUE_OFF = 4
+    TORQUE_OFF = 5
     """Power off at once (category 0). The supervisor does it; latched until reset."""
+    POWER_CUT = 6
+    """Power off at once, drive-enable first (category 0)."""
 
     @property
     def category(self) -> int | None:
         """Stop category, None for an action that is no stop."""
-        return None if self < Action.HOLD else Action.TORQUE_OFF - self
+        return None if self < Action.HOLD else max(0, Action.TORQUE_OFF - self)
 
 
 class Cause(StrEnum):
