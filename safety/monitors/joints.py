@@ -48,7 +48,7 @@ def voltage(state: JointState) -> Source:
 
 def age(state: JointState) -> Source:
     """Time since the newest reading was asked for, s; without end for a joint that was never read."""
-    return lambda now_ns: np.where(state.stamp_ns > 0, (now_ns - state.stamp_ns) * 1e-9, np.inf)
+    return lambda now_ns: np.where(state.stamp_ns > 0, (now_ns - state.stamp_ns) / 1e9, np.inf)
 
 
 def blocked_torque(state: JointState, command: Floats, error: float, speed: float) -> Source:

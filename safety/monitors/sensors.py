@@ -72,5 +72,5 @@ class SensorAge:
     def __call__(self, now_ns: int) -> Floats:
         """The source of a monitor."""
         return np.array(
-            [abs(now_ns - each.stamp_ns) * 1e-9 if each.stamp_ns else math.inf for each in self._sensors]
+            [abs(now_ns - each.stamp_ns) / 1e9 if each.stamp_ns else math.inf for each in self._sensors]
         )
