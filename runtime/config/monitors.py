@@ -20,7 +20,8 @@ class Graded(Options):
     """How long a limit must be exceeded to count, s, and how long the value must be 5 % within it to be well
     again."""
     action: Reaction = "controlled_stop"
-    """What the robot does when `stop` is exceeded. Every stop lasts until a person resets it."""
+    """What the robot does when `stop` is exceeded. Every stop lasts until a person resets it, slow motion until
+    the value is well again."""
 
 
 class JointLimits(Options):
@@ -77,7 +78,7 @@ class TiltMonitor(Graded):
     orientation: str
     """Field of a sensor as `NAME.FIELD`: a unit quaternion w, x, y, z that turns the base's frame into the
     world's, or the direction of gravity in the base's frame (3 values). A reading older than the sensor's
-    `max_age`, or one that is no direction, counts like a tilt beyond `stop`."""
+    `max_age`, or one that is no direction, counts like a tilt beyond `stop`, at most for a controlled stop."""
     warn: float | None = Field(default=None, gt=0, le=math.pi)
     """Beyond this a warning is given. Left out: none."""
     stop: float | None = Field(default=None, gt=0, le=math.pi)

@@ -17,8 +17,8 @@ class Zone(Options):
     """What every zone has."""
 
     action: Reaction = "controlled_stop"
-    """What the robot does within `stop`, and while the sensor's reading is missing, malformed or older than its
-    `max_age`."""
+    """What the robot does within `stop`. It does so as well while the sensor's reading is missing, malformed or
+    older than its `max_age`; in place of `torque_off` it makes a controlled stop then."""
     clear: Literal["gone", "reset"] = "reset"
     """What ends that: `gone`, the cause has been gone for `clear_after`; `reset`, a person resets it after
     that."""

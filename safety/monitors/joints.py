@@ -47,8 +47,8 @@ def voltage(state: JointState) -> Source:
 
 
 def age(state: JointState) -> Source:
-    """Time since the newest reading was asked for, s; without end for a joint that was never read."""
-    return lambda now_ns: np.where(state.stamp_ns > 0, (now_ns - state.stamp_ns) / 1e9, np.inf)
+    """Time since the newest reading was asked for, s; since the clock's start for a joint that was never read."""
+    return lambda now_ns: (now_ns - state.stamp_ns) / 1e9
 
 
 def blocked_torque(state: JointState, command: Floats, error: float, speed: float) -> Source:

@@ -35,7 +35,7 @@ class Level(IntEnum):
     STOP = 2
     """Beyond the second limit."""
     UNKNOWN = 3
-    """Not known for too long: as bad as beyond the second limit."""
+    """Not known for too long: as bad as beyond the second limit, but nothing says that power must go at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ class _Judge:
             limit, action, clear = limits.near, limits.near_action, Clear.GONE
         quantity = words.quantity.format(self._label)
         if level is Level.UNKNOWN:
+            action = min(action, Action.CONTROLLED_STOP)
             text = f"{quantity} is not known: {words.unknown}"
         else:
             bound = "at least" if words.least else "at most"

@@ -8,9 +8,6 @@ import numpy as np
 
 from drivers.state import Floats, JointState
 
-TURNS_MAX = 1000
-"""Turns kept of one joint."""
-
 
 class Oscillation:
     """Frequency, Hz, of the swings of each joint that reach `amplitude` both ways, shape (joints,).
@@ -22,23 +19,24 @@ class Oscillation:
 
     def __init__(self, state: JointState, amplitude: float, window_ns: int) -> None:
         """`amplitude`: rad/s."""
-        self._state = state
+        self._velocity = state.velocity
         self._amplitude = amplitude
         self._window_ns = window_ns
-        self._side: Floats = np.zeros(len(state.velocity))
-        self._turns: list[deque[int]] = [deque(maxlen=TURNS_MAX) for _ in self._side]
-        self._hertz: Floats = np.zeros(len(self._side))
+        self._side: Floats = np.zeros(len(state.velocity))  # where its speed was last beyond the amplitude
+        self._turns: deque[tuple[int, int]] = deque()  # when, and of which joint
+        self._counts: Floats = np.zeros(len(state.velocity))
+        self._hertz_of_a_turn = 0.5e9 / window_ns
 
     def __call__(self, now_ns: int) -> Floats:
         """The source of a monitor."""
-        velocity = self._state.velocity
-        side = np.where(velocity > self._amplitude, 1.0, np.where(velocity < -self._amplitude, -1.0, 0.0))
-        turned = (side * self._side < 0).tolist()
-        np.copyto(self._side, side, where=side != 0)
-        for place, turns in enumerate(self._turns):
-            if turned[place]:
-                turns.append(now_ns)
-            while turns and turns[0] <= now_ns - self._window_ns:
-                turns.popleft()
-            self._hertz[place] = len(turns) * 0.5e9 / self._window_ns
-        return np.where(np.isfinite(velocity), self._hertz, np.nan)
+        velocity = self._velocity
+        beyond = np.abs(velocity) > self._amplitude
+        if beyond.any():
+            for place in np.flatnonzero(beyond & (velocity * self._side <= 0)).tolist():
+                if self._side[place]:
+                    self._turns.append((now_ns, place))
+                    self._counts[place] += 1
+                self._side[place] = velocity[place]
+        while self._turns and self._turns[0][0] <= now_ns - self._window_ns:
+            self._counts[self._turns.popleft()[1]] -= 1
+        return np.where(np.isfinite(velocity), self._counts * self._hertz_of_a_turn, np.nan)

@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from drivers.state import Floats
-
 FAR = 1e9
 """A coordinate from here on, m, is no place on earth."""
 SIDE_MIN = 1e-3
@@ -20,26 +16,22 @@ class Polygon:
 
     def __init__(self, vertices: Sequence[tuple[float, float]]) -> None:
         """`vertices`: x, y, m; at least three. What is wrong with them tells `flaw`."""
-        start: Floats = np.array(vertices, np.float64)
-        side = np.roll(start, -1, axis=0) - start
-        self._x, self._y = start.T
-        self._dx, self._dy = side.T
-        self._end_y = np.roll(self._y, -1)  # not y + dy, which is rounded: a side ends where the next one begins
-        self._up = self._dy > 0
-        self._square = self._dx**2 + self._dy**2
+        self._sides = list(zip(vertices, [*vertices[1:], vertices[0]], strict=True))
 
     def depth(self, x: float, y: float) -> float:
         """Distance from the border, m: positive inside, negative outside. NaN for what is no place."""
         if not (abs(x) < FAR and abs(y) < FAR):
             return math.nan
-        to_x, to_y = x - self._x, y - self._y
-        along = np.clip((to_x * self._dx + to_y * self._dy) / self._square, 0.0, 1.0)
-        square = (to_x - along * self._dx) ** 2 + (to_y - along * self._dy) ** 2
-        distance = math.sqrt(square.min())
-        # Even-odd rule: a ray from the point towards positive x crosses the border an odd number of times.
-        crosses = (self._y > y) != (self._end_y > y)
-        ahead = (to_x * self._dy < to_y * self._dx) == self._up
-        return distance if np.count_nonzero(crosses & ahead) % 2 else -distance
+        nearest, inside = math.inf, False
+        for (ax, ay), (bx, by) in self._sides:
+            side_x, side_y, to_x, to_y = bx - ax, by - ay, x - ax, y - ay
+            along = (to_x * side_x + to_y * side_y) / (side_x * side_x + side_y * side_y)
+            along = 0.0 if along < 0.0 else 1.0 if along > 1.0 else along
+            nearest = min(nearest, (to_x - along * side_x) ** 2 + (to_y - along * side_y) ** 2)
+            # Even-odd rule: a ray towards positive x crosses the border an odd number of times from inside.
+            if (ay > y) != (by > y) and (to_x * side_y < to_y * side_x) == (side_y > 0):
+                inside = not inside
+        return math.sqrt(nearest) if inside else -math.sqrt(nearest)
 
 
 def flaw(vertices: Sequence[tuple[float, float]]) -> str:

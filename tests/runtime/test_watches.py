@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import socket
+import struct
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -339,6 +342,25 @@ def test_a_fence_to_stay_outside_of() -> None:
     bench.set("base", 0.2, 0.2, 0.0)
     assert bench.run(5) == ["geofence.pit"]
     assert "is -0.2 m, at least 0 m is allowed" in bench.flags["geofence.pit"].text
+
+
+async def test_a_scan_that_comes_through_a_socket(tmp_path: Path) -> None:
+    path = tmp_path / "lidar.sock"
+    text = f'[[sensor]]\nname = "scanner"\ntype = "datagram"\npath = "{path}"\nfields = {{ ranges = 3 }}\n'
+    field = '[safety.protective_field.front]\nranges = "scanner.ranges"\nslow = 2.0\nstop = 1.0\naction = "hold"'
+    bench = Bench(text + field)
+    sensor = bench.sensors["scanner"]
+    await sensor.open()
+    seen = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as scanner:
+        for ranges in ((9.0, 9.0, 9.0), (9.0, 1.5, 9.0), (0.4, 1.5, 9.0), (math.nan, 9.0, 9.0)):
+            scanner.sendto(struct.pack("<Q3d", time.monotonic_ns(), *ranges), str(path))
+            sensor.read(time.monotonic_ns())
+            flags = [flag for watch in bench.watches for flag in watch.look(sensor.stamp_ns)]
+            seen += [flag.action for flag in flags if flag.name == "protective_field.front"]
+    await sensor.close()
+    # The last datagram is malformed and thrown away: what stood before stands until its reading is too old.
+    assert seen == [Action.SLOW, Action.HOLD, Action.HOLD]
 
 
 # -- by default

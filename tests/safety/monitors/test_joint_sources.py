@@ -54,7 +54,7 @@ def test_before_the_first_reading_arming_is_refused_so_that_temperature_and_volt
 
 
 def test_age(state: JointState) -> None:
-    np.testing.assert_allclose(joints.age(state)(110 * MS), [0.01, 0.02, math.inf])
+    np.testing.assert_allclose(joints.age(state)(110 * MS), [0.01, 0.02, 0.11])
 
 
 def test_torque_error_is_what_the_motor_fails_to_make(state: JointState) -> None:

@@ -87,6 +87,15 @@ def test_what_is_not_known_is_as_bad_as_beyond_the_second_limit() -> None:
     assert not bench.look(0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("action", "unknown"),
+    [(Action.SLOW, Action.SLOW), (Action.HOLD, Action.HOLD), (Action.TORQUE_OFF, Action.CONTROLLED_STOP)],
+)
+def test_what_is_not_known_takes_no_power_at_once(action: Action, unknown: Action) -> None:
+    (flag,) = Bench(replace(LIMITS, stop_action=action)).look(NAN, 0.0, times=5)
+    assert flag.action is unknown
+
+
 def test_a_monitor_that_only_warns_warns_of_what_is_not_known() -> None:
     flags = Bench(replace(LIMITS, stop=None)).look(NAN, 99.0, times=5)
     assert names(flags) == [("speed.a", Action.WARN), ("speed.b", Action.WARN)]
