@@ -36,12 +36,12 @@ _NOT_REPORTED = "its motor does not report it; leave the joint out through `only
 
 
 def build_watches(
-    config: Config, state: JointState, sensors: Sequence[Sensor], command: Floats, gate: Gate
+    config: Config, state: JointState, sensors: Sequence[Sensor], command: measured.Command, gate: Gate
 ) -> list[Watch]:
     """All watches that the config asks for, and those that are there by default.
 
-    `command`: what is sent to the joints, rad, shape (joints,), always the same array. `gate`: what has a meaning
-    only while the motors are commanded is looked at while it is open.
+    What has a meaning only while motors are commanded is looked at while `gate` is open; `command` is asked only
+    then.
     """
     monitors = config.safety.monitor or Monitors()
     fields = _Fields(config, sensors)
@@ -77,7 +77,9 @@ class _Fields:
         return int(where.stop - where.start)
 
 
-def _joints(config: Config, monitors: Monitors, state: JointState, command: Floats, gate: Gate) -> list[Monitor]:
+def _joints(
+    config: Config, monitors: Monitors, state: JointState, command: measured.Command, gate: Gate
+) -> list[Monitor]:
     kp: Floats = np.array([math.nan if joint.kp is None else joint.kp for joint in config.joints])
     kd: Floats = np.array([joint.kd or 0.0 for joint in config.joints])
     always = ("temperature", "voltage")

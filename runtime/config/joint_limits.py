@@ -9,8 +9,7 @@ from runtime.config.models import Control, Safety
 from runtime.config.monitors import JointLimits, JointMonitor, Monitors
 
 VELOCITY_FACTOR = 2.0
-"""Commands never exceed `velocity_max`; a joint that is jerked by a blow may for a moment, and none is at
-twice."""
+"""Commands never exceed `velocity_max`; the joint may for a moment, after a blow, but not as far as this."""
 TORQUE_FACTOR = 1.5
 """`torque_max` is what the joint is meant to bear; for the moment of a shock, gears bear more."""
 _WITH_DEFAULT = ("velocity", "torque", "joint_age")

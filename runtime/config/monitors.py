@@ -17,8 +17,7 @@ class Graded(Options):
     """What every monitor has."""
 
     duration: float = Field(default=0.1, ge=0, le=60)
-    """How long a limit must be exceeded to count, s, and how long the value must be 5 % within it to be well
-    again."""
+    """How long a limit must be exceeded to count, s, and the value be 5 % within it to be well again."""
     action: Reaction = "controlled_stop"
     """What the robot does when `stop` is exceeded. Every stop lasts until a person resets it, slow motion until
     the value is well again."""
@@ -39,8 +38,7 @@ class JointMonitor(Graded):
     warn: Positive | None = None
     """Beyond this a warning is given. Left out: none."""
     stop: Positive | None = None
-    """Beyond this the robot reacts as `action` says. Left out: the default of `[safety.monitor]`, if there is
-    one."""
+    """Beyond this the robot reacts as `action` says. Left out: what `[safety.monitor]` says, if it does."""
     only: tuple[Name, ...] | None = Field(default=None, min_length=1)
     """Joints that are watched. Left out: all."""
     joints: dict[Name, JointLimits] = Field(default_factory=dict)

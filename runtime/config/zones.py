@@ -20,8 +20,7 @@ class Zone(Options):
     """What the robot does within `stop`. It does so as well while the sensor's reading is missing, malformed or
     older than its `max_age`; in place of `torque_off` it makes a controlled stop then."""
     clear: Literal["gone", "reset"] = "reset"
-    """What ends that: `gone`, the cause has been gone for `clear_after`; `reset`, a person resets it after
-    that."""
+    """What ends that, once the cause has been gone for `clear_after`: `gone`, nothing more; `reset`, a person."""
     clear_after: float = Field(default=1.0, ge=0, le=600)
     """How long the distance must be 5 % above the limit again, s."""
 
@@ -32,8 +31,7 @@ class Geofence(Zone):
     pose: str
     """Field of a sensor as `NAME.FIELD`: x, y of the base, m; more values, such as yaw, are not looked at."""
     border: tuple[tuple[Coordinate, Coordinate], ...] = Field(min_length=3, max_length=64)
-    """Vertices x, y in order, m, in the frame of the pose; the last one joins the first, and sides do not
-    cross."""
+    """Vertices x, y in order, m, in the frame of the pose; the last joins the first, and no two sides cross."""
     stay: Literal["inside", "outside"] = "inside"
     """Which side of the border is allowed."""
     slow: float | None = Field(default=None, gt=0)

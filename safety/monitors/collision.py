@@ -3,7 +3,7 @@
 Without a model of the robot's masses the torque of free motion is not known. But gravity, friction and the
 motion of a robot that touches nothing change slowly, and a blow does not: the expected torque is the mean of the
 last moments, and what differs from it is taken for a contact. It is the high-pass filter of Geravand, Flacco and
-De Luca, "Human- robot physical interaction and collaboration using an industrial robot with a closed control
+De Luca, "Human-robot physical interaction and collaboration using an industrial robot with a closed control
 architecture" (ICRA 2013), without their low-pass half.
 
 It cannot see a contact that grows slowly, one that was there before, or one at a joint that carries none of it. It

@@ -5,10 +5,15 @@ A reading that has grown old keeps its value here, and with it the verdict: that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from drivers.state import Floats, JointState
 from safety.monitors.monitor import Source
+
+Command = Callable[[], Floats]
+"""What was sent to the joints last, rad, shape (joints,)."""
 
 
 def velocity(state: JointState) -> Source:
@@ -21,19 +26,19 @@ def torque(state: JointState) -> Source:
     return lambda now_ns: np.abs(state.torque)
 
 
-def following_error(state: JointState, command: Floats) -> Source:
-    """Distance between the command and the measured angle, rad. `command`: what was sent last, shape (joints,)."""
-    return lambda now_ns: np.abs(command - state.position)
+def following_error(state: JointState, command: Command) -> Source:
+    """Distance between the command and the measured angle, rad."""
+    return lambda now_ns: np.abs(command() - state.position)
 
 
-def torque_error(state: JointState, command: Floats, kp: Floats, kd: Floats) -> Source:
+def torque_error(state: JointState, command: Command, kp: Floats, kd: Floats) -> Source:
     """Distance between the reported torque and the one that the joint's law asks for, Nm: MIT mode,
     torque = kp (command - position) - kd velocity, all at the joint. NaN for a joint whose kp is NaN.
 
     A motor that turns weak, saturates, or is scaled wrongly shows here. A collision does not: the motor that
     meets an obstacle makes the torque that the law asks for.
     """
-    return lambda now_ns: np.abs(kp * (command - state.position) - kd * state.velocity - state.torque)
+    return lambda now_ns: np.abs(kp * (command() - state.position) - kd * state.velocity - state.torque)
 
 
 def temperature(state: JointState) -> Source:
@@ -51,7 +56,7 @@ def age(state: JointState) -> Source:
     return lambda now_ns: (now_ns - state.stamp_ns) / 1e9
 
 
-def blocked_torque(state: JointState, command: Floats, error: float, speed: float) -> Source:
+def blocked_torque(state: JointState, command: Command, error: float, speed: float) -> Source:
     """Torque of a joint that is commanded further than `error`, rad, and turns slower than `speed`, rad/s; Nm.
 
     Zero for one that moves or has arrived: a gripper that holds an object softly is no stall.
@@ -59,7 +64,7 @@ def blocked_torque(state: JointState, command: Floats, error: float, speed: floa
 
     def measure(now_ns: int) -> Floats:
         moved, effort = np.abs(state.velocity), np.abs(state.torque)
-        behind = np.abs(command - state.position)
+        behind = np.abs(command() - state.position)
         known = np.isfinite(behind) & np.isfinite(moved) & np.isfinite(effort)
         return np.where(known, np.where((behind > error) & (moved < speed), effort, 0.0), np.nan)
 

@@ -57,7 +57,7 @@ def look_cost(folder: Path, joints: int) -> dict[str, Any]:
     config = build(path, tomllib.loads(path.read_text()), places(folder))
     state, command, gate = JointState(joints), np.zeros(joints), Gate()
     sensors = [plan.driver(plan.options) for plan in config.sensors]
-    watches = build_watches(config, state, sensors, command, gate)
+    watches = build_watches(config, state, sensors, lambda: command, gate)
     gate.permit()
     gate.open()
     state.measured[3:] = np.array([[40.0], [24.0]])

@@ -95,7 +95,9 @@ class Bench:
         self.set("lidar", 9, 9, 9, 9, 9)
         self.fresh = True
         self.now_ns = 1000 * MS
-        self.watches = build_watches(config, self.state, list(self.sensors.values()), self.command, self.gate)
+        self.watches = build_watches(
+            config, self.state, list(self.sensors.values()), lambda: self.command, self.gate
+        )
         self.flags: dict[str, Flag] = {}
 
     def set(self, sensor: str, *values: float) -> None:
@@ -306,8 +308,9 @@ def test_what_compares_with_commands_looks_only_while_there_are_commands() -> No
     bench.gate.close("test")
     bench.state.velocity[:], bench.state.torque[:], bench.command[:] = 9.0, 9.0, 1.0
     assert bench.run(2000) == []
-    bench.state.temperature[:] = 99.0
-    assert bench.run(200) == ["temperature.j0", "temperature.j1"]
+    bench.state.temperature[:], bench.fresh = 99.0, False
+    others = ["temperature.j0", "temperature.j1", "tilt.base", "geofence.hall", "protective_field.front"]
+    assert bench.run(2000) == others
 
 
 # -- zones resume

@@ -30,14 +30,14 @@ def test_values_of_a_joint_that_was_never_read_are_not_known(state: JointState) 
     for source, expected in (
         (joints.velocity(state), [2.0, 0.5, NAN]),
         (joints.torque(state), [3.0, 4.0, NAN]),
-        (joints.following_error(state, COMMAND), [0.2, 0.0, NAN]),
+        (joints.following_error(state, lambda: COMMAND), [0.2, 0.0, NAN]),
     ):
         np.testing.assert_allclose(source(0), expected)
 
 
 def test_they_read_what_the_loop_fills_in_place(state: JointState) -> None:
     command = COMMAND.copy()
-    source = joints.following_error(state, command)
+    source = joints.following_error(state, lambda: command)
     state.position[:] = 0.0
     command[:] = 1.0, 2.0, 3.0
     np.testing.assert_allclose(source(0), [1.0, 2.0, 3.0])
@@ -59,7 +59,7 @@ def test_age(state: JointState) -> None:
 
 def test_torque_error_is_what_the_motor_fails_to_make(state: JointState) -> None:
     kp, kd = np.array([20.0, 20.0, 20.0]), np.array([0.5, 0.5, 0.5])
-    source = joints.torque_error(state, COMMAND, kp, kd)
+    source = joints.torque_error(state, lambda: COMMAND, kp, kd)
     # 20 * 0.2 + 0.5 * 2 = 5, reported 3; -0.5 * 0.5 = -0.25, reported -4.
     np.testing.assert_allclose(source(0), [2.0, 3.75, NAN])
     state.torque[:2] = 5.0, -0.25
@@ -80,5 +80,5 @@ def test_torque_error_is_what_the_motor_fails_to_make(state: JointState) -> None
 def test_blocked_torque(command: float, speed: float, torque: float, expected: float) -> None:
     state = JointState(1)
     state.position[:], state.velocity[:], state.torque[:] = 0.1, speed, torque
-    source = joints.blocked_torque(state, np.array([command]), error=0.05, speed=0.1)
+    source = joints.blocked_torque(state, lambda: np.array([command]), error=0.05, speed=0.1)
     np.testing.assert_allclose(source(0), [expected])
