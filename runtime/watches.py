@@ -152,8 +152,7 @@ def _limits(monitor: Graded, warn: float | None, stop: float | None, unknown_s: 
 
 
 def _zone(zone: Zone, slow: float | None, stop: float) -> Limits:
-    """Distances count at once, and so does a reading that cannot be used: its sensor's `max_age` is the time for
-    it."""
+    """Distances count at once, and so does an unusable reading: `max_age` of its sensor is time enough."""
     clear_ns = round(zone.clear_after * 1e9)
     return Limits(slow, stop, Action.SLOW, _ACTIONS[zone.action], Clear(zone.clear), 0, clear_ns, 0)
 

@@ -11,8 +11,7 @@ from drivers.sensor import Sensor
 from drivers.state import Floats
 
 _UNIT_TOLERANCE = 0.02
-"""A direction or a quaternion further from length 1 than this (squared) is none; all zeros would read as
-upright."""
+"""A direction or a quaternion further from length 1 than this (squared) is none."""
 
 
 class Field:

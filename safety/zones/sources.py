@@ -19,8 +19,7 @@ class BorderDistance:
     """How far the base is within what a geofence allows, m, shape (1,); negative beyond the border."""
 
     def __init__(self, pose: Field, vertices: Sequence[tuple[float, float]], stay_inside: bool) -> None:
-        """`pose`: x, y of the base, m, in the frame of the vertices; what follows in the field is not looked
-        at."""
+        """`pose`: x, y of the base, m, in the frame of the vertices; more values are not looked at."""
         self._pose = pose
         self._polygon = Polygon(vertices)
         self._sign = 1.0 if stay_inside else -1.0
