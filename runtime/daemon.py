@@ -49,6 +49,7 @@ from runtime.reload import Reload, ranges, schedule
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.status import headline, joints, memory_mb, status
+from runtime.watches import build_watches
 from safety.beat import Heartbeat
 from safety.channels import TwoChannels
 from safety.envelope import Envelope
@@ -274,6 +275,7 @@ class Daemon:
             feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
             feedback_s=safety.drive_feedback_time,
             release_s=safety.estop_release,
+            watches=build_watches(run, self.state, self.sensors, lambda: self.loop.command, self.gate),
             slow_speed=safety.slow_speed,
             hold_after_stop=any(joint.after_stop == "hold" for joint in run.joints),
         )

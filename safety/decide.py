@@ -10,8 +10,6 @@ from typing import NamedTuple
 from safety.action import Action
 from safety.watch import Clear, Flag
 
-__all__ = ["Action", "Cause", "Decision", "Inputs", "Reason", "decide"]
-
 
 class Cause(StrEnum):
     """Why an action is needed, besides the flags of watches."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from drivers.line import InputLine, OutputLine
+from safety.action import Action
 from safety.beat import Heartbeat, LoopState
-from safety.decide import Action, Cause, Decision, Inputs, Reason, decide
+from safety.decide import Cause, Decision, Inputs, Reason, decide
 from safety.estop import Estop, EstopState
 from safety.feedback import Feedback
 from safety.flags import Flags

@@ -20,8 +20,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 
 from drivers import timerfd
 from drivers.line import InputLine, OutputLine
+from safety.action import Action
 from safety.beat import Heartbeat
-from safety.decide import Action, Cause
+from safety.decide import Cause
 from safety.errors import SupervisorError, WatchdogError
 from safety.estop import EstopState
 from safety.feeding import Feeding

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from safety.action import Action
 from safety.beat import Heartbeat, LoopState
-from safety.decide import Action
 from safety.gate import Gate
 from safety.interlock import Interlock
 

@@ -112,8 +112,9 @@ def _section(
     inner: dict[type[BaseModel], list[str]] = {}
     for name, field in fields.items():
         for within, brackets, suffix in _within(field.annotation):
-            key = f"{title.strip('[]')}.{name}{suffix}"
-            inner.setdefault(within, []).append(f"{'[' * brackets}{key}{']' * brackets}")
+            for table in title.split("` and `"):
+                key = f"{table.strip('[]')}.{name}{suffix}"
+                inner.setdefault(within, []).append(f"{'[' * brackets}{key}{']' * brackets}")
     for within, titles in inner.items():
         tag = within.model_fields.get("type")
         yield from _section("` and `".join(titles), within, None, get_args(tag.annotation)[0] if tag else None)

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
+from runtime.config.monitors import Monitors
+from runtime.config.zones import Geofence, ProtectiveField
 from runtime.policy.terms import ActionTerm, ObservationTerm
 
 Cpu = Annotated[int, Field(ge=0, lt=1024)]
@@ -100,6 +102,12 @@ class Safety(Options):
     not less than 0.02 s."""
     watchdog: HardwareWatchdog | None = None
     """The machine's own watchdog."""
+    monitor: Monitors | None = None
+    """Limits on what is measured. Left out: the defaults that are given there."""
+    geofence: dict[Name, Geofence] = Field(default_factory=dict)
+    """Where the base may be, by names of your own."""
+    protective_field: dict[Name, ProtectiveField] = Field(default_factory=dict)
+    """Where nobody may be while the robot moves, by names of your own."""
 
     def stall_s(self, period_s: float) -> float:
         """Oldest beat of the control loop that is allowed, s; `period_s`: the loop's period."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
-from runtime.config import policy_rules
+from runtime.config import monitor_rules, policy_rules, zone_rules
 from runtime.config.draft import BusPlan, Draft
 from runtime.config.models import Emulated, Safety
 from runtime.config.paths import CLASS_PATTERN, Place, beside
@@ -27,6 +27,8 @@ def apply(draft: Draft) -> list[str]:
     _names(draft)
     _buses(draft, _joints_on_buses(draft))
     _safety(draft, warnings)
+    monitor_rules.apply(draft)
+    zone_rules.apply(draft)
     policy_rules.apply(draft)
     if draft.emulated:
         _emulated(draft, draft.emulated, warnings)

@@ -20,6 +20,7 @@ from runtime.link.client import Client
 from tests import robots
 from tests.bench import exchange
 from tests.bench.reference import Reference
+from tests.bench.watches import look_cost
 
 RESULTS = Path(__file__).parent / "results"
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -164,6 +165,8 @@ def _table(results: dict[str, Any]) -> str:
     lines += [
         "| {bus} | {joints} | {p50:.0f} | {p99:.0f} | {memory_mb} |".format(**row) for row in results["tick_cost"]
     ]
+    lines += ["", "| all watches, joints | p50 us | p99 us |", "|---|---|---|"]
+    lines += ["| {joints} | {p50:.0f} | {p99:.0f} |".format(**row) for row in results["watches"]]
     start = results["start"]
     lines += ["", f"start to ready {start['start_to_ready_s']} s, {start['memory_mb']} MB"]
     return "\n".join(lines)
@@ -179,6 +182,7 @@ def main() -> None:
         folder = Path(name)
         os.environ["STATE_DIRECTORY"] = str(folder / "state")
         results["start"] = start_to_ready(folder)
+        results["watches"] = [look_cost(folder / f"watches{joints}", joints) for joints in (12, 48)]
         for kind in ("damiao", "dynamixel"):
             for joints in (6, 12) if quick else (6, 12, 24, 48):
                 results["tick_cost"].append(tick_cost(folder / f"{kind}{joints}", kind, joints))

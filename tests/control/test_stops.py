@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from runtime.control.modes import LATCHED, Mode, ModeError
-from safety.decide import Action, Cause
+from safety.action import Action
+from safety.decide import Cause
 from safety.interlock import Interlock
 from safety.watch import Clear, Flag
 from tests.control.conftest import PERIOD_NS, build

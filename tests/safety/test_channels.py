@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from drivers.errors import LineError
+from safety.action import Action
 from safety.beat import Heartbeat
 from safety.channels import TwoChannels
-from safety.decide import Action, Cause
+from safety.decide import Cause
 from safety.gate import Gate
 from safety.interlock import Interlock
 

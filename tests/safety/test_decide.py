@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from safety.decide import Action, Cause, Decision, Inputs, Reason, decide
+from safety.action import Action
+from safety.decide import Cause, Decision, Inputs, Reason, decide
 from safety.watch import Clear, Flag
 
 NOW = 10_000_000_000

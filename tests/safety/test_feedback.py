@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from safety.action import Action
 from safety.beat import Heartbeat, LoopState
-from safety.decide import Action
 from safety.feedback import Feedback
 from safety.gate import Gate
 from safety.interlock import Interlock

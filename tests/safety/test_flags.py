@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from safety.action import Action
 from safety.beat import LoopState
-from safety.decide import Action
 from safety.order import Order
 from safety.watch import Clear, Flag
 from tests.interlock_bench import TIMEOUT_MS, Bench

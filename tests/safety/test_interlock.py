@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from safety.action import Action
 from safety.beat import LoopState
-from safety.decide import Action, Cause
+from safety.decide import Cause
 from tests.interlock_bench import STALL_MS, TIMEOUT_MS, Bench
 
 

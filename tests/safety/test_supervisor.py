@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from safety.action import Action
 from safety.beat import Heartbeat, LoopState
-from safety.decide import Action
 from safety.errors import SupervisorError
 from safety.gate import Gate
 from safety.supervisor import Supervisor, next_check
