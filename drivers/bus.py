@@ -70,6 +70,10 @@ class Bus(Protocol):
     def __init__(self, options: BusOptions, joints: Sequence[Joint], index: Ints, state: JointState) -> None:
         """Keep the arguments; nothing is opened before `connect`."""
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Joints whose motor's own watchdog is not known to be armed: it was not read back, or there is none."""
+
     @staticmethod
     def cycle_time(options: BusOptions, joints: Sequence[Joint]) -> CycleTime:
         """Worst-case time of one cycle on the wire; used by the config check."""
