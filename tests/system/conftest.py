@@ -89,6 +89,7 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))
             daemon = stack.enter_context(DaemonProcess(config, settings, **options))
+            daemon.wait_policy()  # a robot whose policy is not ready cannot be armed
             return Rig(config, emulator, daemon)
 
         yield make

@@ -131,10 +131,14 @@ class Rig:
             else:
                 return
 
-    def run_policy(self) -> None:
-        """Arm and start, and see that everything moves."""
+    def arm(self) -> None:
+        """Arm, once the policy is ready."""
         self.wait(lambda: self.status()["policy"]["state"] == "ready", what="the policy is ready")
         self.request("arm")
+
+    def run_policy(self) -> None:
+        """Arm and start, and see that everything moves."""
+        self.arm()
         self.request("start")
         self.wait(lambda: all(self.moving()), what="every joint moves")
 
