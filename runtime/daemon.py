@@ -50,9 +50,8 @@ from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
-from runtime.stages.commissioning import Commissioning
+from runtime.stages.build import commissioning
 from runtime.stages.parts import parts
-from runtime.stages.stage import Stage
 from runtime.status import headline, joints, memory_mb, status
 from safety.beat import Heartbeat
 from safety.channels import TwoChannels
@@ -138,7 +137,7 @@ class Daemon:
             set_alarm=lambda at_ns: self.ticker.set_alarm(at_ns),
         )
         self.ticker = Ticker(period_ns, self.loop.tick, self.loop.observe)
-        self.commissioning = self._commissioning()
+        self.commissioning = commissioning(self)
         self.arming = checks(self)
         self.robot = Robot(
             config.joints,
@@ -270,28 +269,6 @@ class Daemon:
         if hardware:
             watchdogs.append(HardwareWatchdog(hardware.device, hardware.timeout))
         return watchdogs
-
-    def _commissioning(self) -> Commissioning | None:
-        stages = self.config.safety.stages
-        if stages is None:
-            return None
-        # The folder may be that of several robots.
-        path = self.config.places.state / f"stage-{self.config.robot.name}.json"
-        return Commissioning(
-            stages,
-            path,
-            self.events,
-            set_speed=self.envelope.set_speed,
-            works=self._works,
-            energised=lambda: self.loop.modes.energised,
-        )
-
-    def _works(self, stage: Stage) -> bool:
-        """Whether the robot does now what a run at this stage is about."""
-        mode = self.loop.modes.mode
-        if stage is not Stage.SENSORS:
-            return mode in (Mode.AUTO, Mode.MANUAL)
-        return mode == Mode.STANDBY and not any(self.arming.look_quickly(("joints", "sensors")).values())
 
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config

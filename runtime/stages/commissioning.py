@@ -115,10 +115,9 @@ class Commissioning:
             stage = self.stage
             if stage is Stage.FULL:
                 raise Refused("stage", "the robot is at the last stage, 100 %, already")
+            uids = (uid, *self._operators)
             # In a thread: names may come from a directory service.
-            signer, *operators = await asyncio.to_thread(
-                lambda: [self._person(one) for one in (uid, *self._operators)]
-            )
+            signer, *operators = await asyncio.to_thread(lambda: [self._person(one) for one in uids])
             self.look()
             reasons = self._missing() + objections(by, signer, set(operators), self._options.single_person)
             if reasons:
