@@ -35,6 +35,14 @@ def refused(rig: Any, op: str, **args: Any) -> str:
     return " | ".join(refusal.value.reasons)
 
 
+def moves_slowly(rig: Any, way: float) -> None:
+    start, before = rig.positions()[0], time.monotonic()
+    rig.daemon.request("move", joints={"j0": start + way})
+    rig.wait(lambda: abs(rig.positions()[0] - start) > abs(way) - 0.1, what="j0 is there")
+    # The command cannot get there sooner, however the machine is loaded.
+    assert time.monotonic() - before > (abs(way) - 0.2) / (0.25 * TOP_SPEED)
+
+
 def restart(rig: Any, *settings: str) -> None:
     rig.daemon.close()
     rig.daemon = DaemonProcess(rig.config, settings)
@@ -51,17 +59,15 @@ def test_from_sensors_to_a_quarter_of_the_speed_and_back(make_rig: Callable[...,
     assert rig.daemon.request("promote", by="Alice")["name"] == "25"
     rig.daemon.request("arm")
     assert "the motors are energised" in refused(rig, "promote", by="Alice")
-
-    # The command cannot get there sooner, however the machine is loaded.
-    start, before = rig.positions()[0], time.monotonic()
-    rig.daemon.request("move", joints={"j0": start + WAY})
-    rig.wait(lambda: rig.positions()[0] > start + WAY - 0.1, what="j0 is there")
-    assert time.monotonic() - before > (WAY - 0.2) / (0.25 * TOP_SPEED)
+    moves_slowly(rig, WAY)
 
     run_is_long_enough(rig)
     rig.daemon.request("estop")
     rig.wait(lambda: rig.status()["stage"]["broken_by"], what="the run begins anew")
     assert "it began anew because of: emergency stop" in refused(rig, "promote", by="Alice")
+    rig.daemon.request("reset")
+    rig.daemon.request("arm")
+    moves_slowly(rig, -WAY)  # whatever else has set the speed meanwhile
     try:
         restart(rig, STAGES, "joint.j1.offset=0.01")
         assert rig.status()["stage"]["lowered"] == ["joint.j1 has changed since Alice signed it off"]
