@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -46,9 +44,10 @@ def test_preflight_of_a_robot_that_is_well_leaves_it_as_it_is(rig: Any) -> None:
     assert not any(found["checks"].values()), "what holds while it is armed is no reason"
 
 
-def test_a_policy_that_is_not_ready_is_a_reason(rig: Any) -> None:
-    os.kill(rig.status()["policy"]["pid"], signal.SIGKILL)
-    rig.wait(lambda: rig.status()["policy"]["state"] != "ready", what="the worker is gone")
+def test_a_policy_that_does_not_start_is_a_reason(make_rig: Callable[..., Any]) -> None:
+    rig = make_rig('policy.backend="swing:Nothing"', policy=False)
+    rig.wait(lambda: rig.status()["policy"]["state"] == "failed", what="the policy has failed")
     with pytest.raises(Refused) as refused:
         rig.daemon.request("arm")
-    assert any("the policy is not ready" in reason for reason in refused.value.reasons)
+    (reason,) = refused.value.reasons
+    assert reason.startswith("the policy is not ready: the policy worker cannot start: ")
