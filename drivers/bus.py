@@ -17,6 +17,9 @@ class BusOptions(Options):
     """Name of the bus; joints refer to it."""
     type: str
     """Driver of the bus: `dynamixel`, `damiao`, or a name that a package offers under `reflexd.motors`."""
+    run_without_watchdog: bool = False
+    """Energise motors of this bus that have no watchdog of their own: when the daemon is frozen, only the relay
+    behind drive-enable stops them. Dynamixel and Damiao motors have one, and are refused when it does not work."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,10 @@ class Bus(Protocol):
 
     def __init__(self, options: BusOptions, joints: Sequence[Joint], index: Ints, state: JointState) -> None:
         """Keep the arguments; nothing is opened before `connect`."""
+
+    @property
+    def unwatched(self) -> list[str]:
+        """Joints whose motor's own watchdog is not known to be armed: it was not read back, or there is none."""
 
     @staticmethod
     def cycle_time(options: BusOptions, joints: Sequence[Joint]) -> CycleTime:

@@ -20,6 +20,8 @@ from drivers.line import InputLine
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
+from runtime.arming.checks import checks
+from runtime.arming.model import ModelFile
 from runtime.boot import Boot
 from runtime.config.config import Config
 from runtime.config.models import Safety
@@ -30,7 +32,7 @@ from runtime.control.ticker import Ticker
 from runtime.control.timeline import Timeline
 from runtime.events import Events, Level
 from runtime.link.errors import Refused
-from runtime.link.peers import Role
+from runtime.link.peers import Peer, Role
 from runtime.link.server import ControlServer, Handler, number
 from runtime.notify import Notifier, watchdog_period_s
 from runtime.policy.chunk import Chunk
@@ -48,6 +50,8 @@ from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
+from runtime.stages.build import commissioning
+from runtime.stages.parts import parts
 from runtime.status import headline, joints, memory_mb, status
 from runtime.watches import build_watches
 from safety.beat import Heartbeat
@@ -87,6 +91,7 @@ class Daemon:
         self.heartbeat = Heartbeat()
         self.envelope = Envelope(config.joints, config.period_s)
         self.notifier = Notifier()
+        self.watchdogs = self._watchdogs()
         self.supervisor = self._supervisor()
 
         names = [joint.name for joint in config.joints]
@@ -110,6 +115,8 @@ class Daemon:
         self.policy: Policy | None = None
         self.policy_error = ""
         """Why there is no policy although one is configured."""
+        self.model: ModelFile | None = None
+        """The policy's model as it was at the start, where it has a file."""
         if config.policy is not None:
             self._build_policy(names)
 
@@ -132,18 +139,19 @@ class Daemon:
             set_alarm=lambda at_ns: self.ticker.set_alarm(at_ns),
         )
         self.ticker = Ticker(period_ns, self.loop.tick, self.loop.observe)
+        self.commissioning = commissioning(self)
+        self.arming = checks(self)
         self.robot = Robot(
             config.joints,
             self.buses,
             self.sensors,
-            {plan.options.name: plan.options.max_age for plan in config.sensors},
             self.state,
             self.loop,
             self.gate,
             self.supervisor,
             self.planner,
             self.events,
-            without_estop=config.safety.estop is None and not config.safety.run_without_estop,
+            self.arming,
         )
         reset = config.safety.reset
         self.reset_button = (
@@ -178,6 +186,10 @@ class Daemon:
             if self.recorder is not None:
                 self.recorder.start()
             self.boot.tell(self.events, config.places.state)
+            if config.policy is not None and config.policy.model is not None:
+                self.model = await asyncio.to_thread(ModelFile.read, config.policy.model)
+            if self.commissioning is not None:
+                self.commissioning.begin(parts(config, self.model.sha256 if self.model is not None else None))
             await self.robot.connect()
             self.supervisor.start()
             thread = self.supervisor.scheduling
@@ -246,17 +258,22 @@ class Daemon:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
             self.memory_mb = memory_mb()
+            if self.commissioning is not None:
+                self.commissioning.look()
             if self.reset_button is not None:
                 self.reset_button.look_after()
             # The youngest generation holds about a second of objects; the old ones wait until nothing moves.
             self.ticker.after_tick(partial(gc.collect, 0 if self.loop.modes.energised else 1))
 
+    def _watchdogs(self) -> list[Watchdog]:
+        period_s, hardware = watchdog_period_s(), self.config.safety.watchdog
+        watchdogs: list[Watchdog] = [ServiceWatchdog(self.notifier.watchdog, period_s)] if period_s else []
+        if hardware:
+            watchdogs.append(HardwareWatchdog(hardware.device, hardware.timeout))
+        return watchdogs
+
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config
-        period_s = watchdog_period_s()
-        watchdogs: list[Watchdog] = [ServiceWatchdog(self.notifier.watchdog, period_s)] if period_s else []
-        if safety.watchdog:
-            watchdogs.append(HardwareWatchdog(safety.watchdog.device, safety.watchdog.timeout))
         slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
         return Supervisor(
             estop=_estop(safety),
@@ -268,7 +285,7 @@ class Daemon:
             tick_s=run.period_s,
             priority=safety.priority,
             on_event=self._on_safety_event,
-            watchdogs=watchdogs,
+            watchdogs=self.watchdogs,
             heartbeat_line=open_output(safety.heartbeat, "reflexd") if safety.heartbeat else None,
             heartbeat_period_s=run.heartbeat_period_s,
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
@@ -345,20 +362,40 @@ class Daemon:
         def plain(call: Any) -> Any:
             return lambda args: call()
 
+        def operates(call: Callable[[dict[str, Any]], Any]) -> Handler:
+            """A verb by which a person operates the robot: who that was counts when a stage is signed off."""
+
+            def note(args: dict[str, Any], peer: Peer) -> Any:
+                if self.commissioning is not None:
+                    self.commissioning.operated(peer.uid)
+                return call(args)
+
+            return Handler(note, Role.OPERATOR, tell_peer=True)
+
         return {
             "joints": Handler(lambda args: joints(self), Role.OBSERVER),
             "histograms": Handler(lambda args: self._histograms(), Role.OBSERVER),
             "clear_histograms": Handler(lambda args: self._clear_histograms(), Role.OPERATOR),
-            "arm": Handler(plain(robot.arm), Role.OPERATOR),
-            "start": Handler(plain(robot.start), Role.OPERATOR),
+            "preflight": operates(plain(robot.preflight)),
+            "promote": Handler(self._promote, Role.OPERATOR, tell_peer=True),
+            "arm": operates(plain(robot.arm)),
+            "start": operates(plain(robot.start)),
             "stop": Handler(plain(robot.stop), Role.OPERATOR),
             "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
             "reset": Handler(plain(robot.reset), Role.OPERATOR),
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
-            "command": Handler(lambda args: robot.command(_numbers(args, "values")), Role.OPERATOR),
-            "move": Handler(lambda args: robot.move(_numbers(args, "joints")), Role.OPERATOR),
+            "command": operates(lambda args: robot.command(_numbers(args, "values"))),
+            "move": operates(lambda args: robot.move(_numbers(args, "joints"))),
         }
+
+    async def _promote(self, args: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        by = args.get("by")
+        if not isinstance(by, str):
+            raise Refused("bad_request", f"by: found {by!r:.80}, expected the name of the person who signs")
+        if self.commissioning is None:
+            raise Refused("stage", "this robot has no stages: its config has no [safety.stages]")
+        return await self.commissioning.promote(by, peer.uid)
 
     def _clear_histograms(self) -> None:
         self.ticker.ticks.lateness.clear()

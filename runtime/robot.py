@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from typing import Any
 
 from drivers.bus import Bus
 from drivers.errors import BusError
 from drivers.joint import Joint
 from drivers.sensor import Sensor
 from drivers.state import JointState
+from runtime.arming.arming import Arming
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import LATCHED, Mode, ModeError
 from runtime.events import Events
@@ -23,7 +23,6 @@ from safety.gate import Gate
 from safety.supervisor import Supervisor
 
 _FRESH_TIMEOUT_S = 1.0
-_FIRST_READING_S = 0.5
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -35,27 +34,24 @@ class Robot:
         joints: Sequence[Joint],
         buses: Sequence[Bus],
         sensors: Sequence[Sensor],
-        max_age_s: Mapping[str, float],
         state: JointState,
         loop: ControlLoop,
         gate: Gate,
         supervisor: Supervisor,
         planner: Planner | None,
         events: Events,
-        without_estop: bool,
+        arming: Arming,
     ) -> None:
         self._joints = joints
         self._buses = buses
         self._sensors = sensors
-        self._max_age_s = max_age_s
         self._state = state
         self._loop = loop
         self._gate = gate
         self._supervisor = supervisor
         self._planner = planner
         self._events = events
-        self._without_estop = without_estop
-        """There is no e-stop, and nobody said in the config that this is meant."""
+        self._arming = arming
         self._lock = asyncio.Lock()
         self._off = asyncio.Event()
         self._off.set()
@@ -81,6 +77,16 @@ class Robot:
         self._tell_warnings()
         self._loop.modes.request("connected")
 
+    async def preflight(self) -> dict[str, Any]:
+        """Run the arming checks and do nothing else: `ready`, and the failing reasons of each check."""
+        found = await self._arming.look()
+        advice = "reset" if self.mode in LATCHED else "disarm"
+        mode = (
+            [] if self.mode == Mode.STANDBY else [f"found {self.mode.name}, expected STANDBY; {advice} it first"]
+        )
+        found = {"mode": mode, **found}
+        return {"ready": not any(found.values()), "checks": found}
+
     async def arm(self) -> None:
         """Energise the motors and hold the measured position. Raises Refused with every failing check."""
         async with self._lock:
@@ -89,7 +95,7 @@ class Robot:
             except ModeError as error:
                 raise Refused("mode", str(error), self._supervisor.latched) from None
             await self._off.wait()
-            if reasons := await self._still_not_ready():
+            if reasons := [reason for found in (await self._arming.look()).values() for reason in found]:
                 raise Refused("not_ready", "the robot cannot be armed", reasons)
             if reasons := self._supervisor.arm():
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
@@ -119,7 +125,7 @@ class Robot:
             raise Refused("no_policy", "there is no policy: the config has no [policy]")
         if not self._planner.policy.ready:
             raise Refused("policy", "the policy is not ready; `reflexctl status` tells why")
-        if stale := self._stale_sensors():
+        if stale := self._arming.look_quickly(("sensors",))["sensors"]:
             raise Refused("not_ready", "the policy cannot be started", stale)
         try:
             self._loop.start_auto()
@@ -225,7 +231,8 @@ class Robot:
         """The torque stays on, so the motors' own errors cannot be cleared."""
         if self.mode == Mode.STOPPING:
             raise Refused("mode", "reset: the robot is still stopping; wait until it stands")
-        if self.mode == Mode.HELD and (reasons := self._not_ready()):
+        found = self._arming.look_quickly(("joints", "sensors"))
+        if self.mode == Mode.HELD and (reasons := [reason for each in found.values() for reason in each]):
             raise Refused("not_ready", "disarm the robot, then reset it: it could not be armed as it is", reasons)
         if reasons := self._supervisor.reset():
             raise Refused("not_safe", "the cause still stands", reasons)
@@ -298,50 +305,3 @@ class Robot:
                 late = [j.name for j, s in zip(self._joints, self._state.stamp_ns, strict=True) if s < since]
                 raise TimeoutError(f"no reading from {', '.join(late)} within {_FRESH_TIMEOUT_S:g} s of enabling")
             await asyncio.sleep(0.001)
-
-    async def _still_not_ready(self) -> list[str]:
-        """What is against arming; a daemon that has just started gets a moment for its first readings."""
-        deadline = time.monotonic() + _FIRST_READING_S
-        while (reasons := self._not_ready()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        return reasons
-
-    def _not_ready(self) -> list[str]:
-        reasons = []
-        if self._without_estop:
-            reasons.append(
-                "there is no e-stop: configure [safety.estop], or say safety.run_without_estop = true for a robot "
-                "that cannot hurt anybody"
-            )
-        state, now_ns = self._state, time.monotonic_ns()
-        for bus in self._buses:
-            for joint, index in zip(bus.joints, bus.index.tolist(), strict=True):
-                where = f"joint {joint.name} (bus {bus.name}, id {joint.id})"
-                position = float(state.position[index])
-                age_s = (now_ns - int(state.stamp_ns[index])) / 1e9
-                if state.fault[index]:
-                    reasons.append(f"{where}: {bus.explain(int(state.fault[index]))}")
-                if not np.isfinite(position):
-                    reasons.append(f"{where}: was never read")
-                elif age_s > _FRESH_TIMEOUT_S:
-                    reasons.append(f"{where}: last read {age_s:.1f} s ago")
-                elif not joint.position_min - 0.05 <= position <= joint.position_max + 0.05:
-                    reasons.append(
-                        f"{where}: stands at {position:.3f} rad, outside {joint.position_min:g} .. "
-                        f"{joint.position_max:g}: move it back by hand"
-                    )
-        return reasons + self._stale_sensors()
-
-    def _stale_sensors(self) -> list[str]:
-        now_ns = time.monotonic_ns()
-        reasons = []
-        for sensor in self._sensors:
-            age_s = (now_ns - sensor.stamp_ns) / 1e9
-            if not sensor.stamp_ns:
-                reasons.append(f"sensor {sensor.name}: no reading yet")
-            elif age_s > self._max_age_s[sensor.name]:
-                reasons.append(
-                    f"sensor {sensor.name}: last reading {age_s:.3f} s ago, "
-                    f"at most {self._max_age_s[sensor.name]:g} s is allowed"
-                )
-        return reasons

@@ -38,6 +38,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "estop": supervisor.estop_state,
         "drive_enable": supervisor.drive_enabled,
         "reset_by": daemon.boot.reset_by,
+        "stage": daemon.commissioning.status() if daemon.commissioning is not None else None,
         "tick": ticks.number,
         "rate_hz": daemon.config.control.rate,
         "rate_measured_hz": round((ticks.number + 1 - ticks.missed) / elapsed_s, 3),

@@ -50,6 +50,10 @@ class Watchdog(Protocol):
     timeout_s: float
     """So long after the last feeding it acts, s."""
 
+    @property
+    def armed(self) -> bool:
+        """Whether it acts when it is not fed."""
+
     def open(self) -> tuple[str, str]:
         """Arm it. Returns a message and its level for an event. Raises WatchdogError."""
 
@@ -69,6 +73,11 @@ class ServiceWatchdog:
         """`tell` says that the daemon is alive; unheard, the service manager acts by itself."""
         self._tell = tell
         self.timeout_s = timeout_s
+
+    @property
+    def armed(self) -> bool:
+        """The service manager has armed it before the daemon began."""
+        return True
 
     def open(self) -> tuple[str, str]:
         """It runs already."""
@@ -155,6 +164,11 @@ class HardwareWatchdog:
         self._open_device = device
         self._device: Device | None = None
         self._sysfs = sysfs
+
+    @property
+    def armed(self) -> bool:
+        """Its device is open, which is what arms it."""
+        return self._device is not None
 
     def open(self) -> tuple[str, str]:
         """Open the device, which starts it, and set the time-out. Raises WatchdogError and stops it again."""

@@ -22,7 +22,7 @@ OK, REFUSED, USAGE, NO_DAEMON, NOT_PERMITTED, NO_ANSWER = range(6)
 _EPILOG = """\
 exit codes:
   0  done
-  1  the daemon refused; the reasons are on standard error, one per line
+  1  the daemon refused; the reasons are on standard error, one per line. `preflight`: a check fails
   2  wrong usage
   3  no daemon answers on the socket, or it went away
   4  not permitted
@@ -35,6 +35,7 @@ name stops them all.
 
 _SIMPLE = {
     "status": "show the state of the robot and of the daemon",
+    "preflight": "run the checks of `arm` and show each, without arming",
     "arm": "energise the motors and hold where the robot stands; refused with every reason that speaks against it",
     "start": "let the policy move the robot",
     "stop": "stop the motion and hold",
@@ -78,13 +79,13 @@ def _for_robots(arguments: argparse.Namespace) -> int:
         codes = []
         for client in clients:
             try:
-                _run(client, arguments)
+                codes.append(_run(client, arguments))
             except LinkError as error:
                 codes.append(_report(error, arguments.json))
         return max([*codes, *(_report(error, arguments.json) for error in errors)], default=OK)
 
 
-def _run(client: Client, arguments: argparse.Namespace) -> None:
+def _run(client: Client, arguments: argparse.Namespace) -> int:
     command, as_json = arguments.command, arguments.json
     if command == "watch":
         _watch(client, arguments)
@@ -97,10 +98,15 @@ def _run(client: Client, arguments: argparse.Namespace) -> None:
             args = {"values": dict(arguments.values)}
         elif command == "move":
             args = {"joints": dict(arguments.joints)}
+        elif command == "promote":
+            args = {"by": arguments.by}
         result = client.request(command, **args)
         if command == "version":
             result = {"reflexctl": version(), **result}
         output.write(output.as_json(result) if as_json else output.human(command, result))
+        if command == "preflight" and not result["ready"]:
+            return REFUSED
+    return OK
 
 
 def _watch(client: Client, arguments: argparse.Namespace) -> None:
@@ -210,6 +216,10 @@ def _parser() -> argparse.ArgumentParser:
     events.add_argument("--since", type=_count, default=0, metavar="N", help="only events with a number above N")
     command = add("command", "set the operator's commands to the policy, such as a body velocity")
     command.add_argument("values", nargs="+", type=_assignment, metavar="NAME=VALUE", help="for example vx=0.5")
+    promote = add(
+        "promote", "sign the commissioning stage off and go to the next one, after a run without an event"
+    )
+    promote.add_argument("--by", required=True, metavar="NAME", help="who signs: not the person who operated")
     move = add("move", "move joints to angles, in the mode MANUAL")
     move.add_argument("joints", nargs="+", type=_assignment, metavar="JOINT=RAD", help="for example elbow=0.3")
     return parser

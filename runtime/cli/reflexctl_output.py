@@ -29,6 +29,10 @@ def human(command: str, result: Any) -> str:
     """The result of a command, for a person."""
     if command == "status" and isinstance(result, dict):
         return _aligned(status(result))
+    if command == "preflight" and isinstance(result, dict):
+        return _aligned(preflight(result))
+    if command == "promote" and isinstance(result, dict):
+        return "\n".join(_stage({"stage": result}))
     if command == "joints" and isinstance(result, list):
         return table(result)
     if result is None:
@@ -79,6 +83,15 @@ def status(told: Mapping[str, Any]) -> list[Line]:
         for key in keys:
             left.pop(key, None)
     return lines + [(key, plain(value)) for key, value in left.items()]
+
+
+def preflight(told: Mapping[str, Any]) -> list[Line]:
+    """The arming checks, one line for each reason; a check that passes has one line."""
+    return [
+        (name, text)
+        for name, reasons in told["checks"].items()
+        for text in ([f"NO: {reason}" for reason in reasons] or ["ok"])
+    ]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -165,6 +178,14 @@ def _safety(s: Mapping[str, Any]) -> str:
     return f"{s['estop'] or '-'}, drive-enable {told}"
 
 
+def _stage(s: Mapping[str, Any]) -> list[str]:
+    stage = s["stage"]
+    speed = f"{stage['speed']:.0%} of the speed" if stage["speed"] else "motors stay off"
+    broken = f", begun anew: {stage['broken_by']}" if stage["broken_by"] else ""
+    run = f"run of {_duration(stage['run_s'])} of {_duration(stage['needed_s'])}{broken}"
+    return [f"{stage['name']}, {speed}, {run}", *stage["lowered"]]
+
+
 def _rate(s: Mapping[str, Any]) -> str:
     asked, measured, missed = s["rate_hz"], s["rate_measured_hz"], s["missed_deadlines"]
     got = "-" if measured is None else f"{measured:.3f}"
@@ -235,6 +256,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("stop", ("stop",), _stop),
     ("e-stop", ("estop", "drive_enable"), _safety),
     ("last reset", ("reset_by",), lambda s: f"by the hardware watchdog {s['reset_by']}: something had frozen"),
+    ("stage", ("stage",), _stage),
     ("rate", ("rate_hz", "rate_measured_hz", "tick", "missed_deadlines"), _rate),
     ("lateness", ("lateness_us",), _same("lateness_us", " us")),
     ("cost", ("cost_us",), _same("cost_us", " us")),

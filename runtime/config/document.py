@@ -161,7 +161,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return REQUIRED
     value = field.get_default(call_default_factory=True)
-    if value is None:
+    if value is None or isinstance(value, BaseModel):
         return ""
     return f"`{json.dumps(value, default=str, ensure_ascii=False)}`"
 

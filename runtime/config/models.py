@@ -61,6 +61,29 @@ class HardwareWatchdog(Options):
     """So long (s) after its last feeding it resets the machine; longer than a restart of the daemon takes."""
 
 
+class Arming(Options):
+    """What must hold, besides what must always hold, before a motor is energised. See docs/safety.md."""
+
+    temperature_max: float = Field(default=70.0, gt=0, le=150)
+    """No motor may be hotter, °C."""
+    disk_free: float = Field(default=200.0, ge=0)
+    """So much room must be left where recordings are written, MB (10^6 bytes); 0 for any. It counts only while
+    `recording.enabled` is true."""
+    clock: bool = False
+    """Refuse to arm while the kernel does not take the clock for synchronised (adjtimex(2)). Off, because a robot
+    without a network has no other clock."""
+
+
+class Stages(Options):
+    """Commissioning: a robot that is new or was changed works its way up from `sensors` over 25 and 50 to 100 % of
+    its speed, and another person signs each step. Left out: the robot runs at 100 %. See docs/safety.md."""
+
+    run_minutes: float = Field(default=10.0, gt=0)
+    """How long it must have run at a stage without a safety event before `reflexctl promote`, minutes."""
+    single_person: bool = False
+    """Let the person who operates the robot sign as well, for a machine that only one person uses."""
+
+
 class Safety(Options):
     """The safety task, the e-stop, the drive-enable line, and who else watches."""
 
@@ -108,6 +131,10 @@ class Safety(Options):
     """Where the base may be, by names of your own."""
     protective_field: dict[Name, ProtectiveField] = Field(default_factory=dict)
     """Where nobody may be while the robot moves, by names of your own."""
+    arming: Arming = Field(default_factory=Arming)
+    """What must hold before a motor is energised."""
+    stages: Stages | None = None
+    """Commissioning in stages."""
 
     def stall_s(self, period_s: float) -> float:
         """Oldest beat of the control loop that is allowed, s; `period_s`: the loop's period."""
@@ -150,6 +177,9 @@ class Policy(Options):
     `reflexd.policies`."""
     model: Path | None = None
     """File of the model; required by `onnx`."""
+    sha256: str | None = None
+    """SHA-256 of the model's file, as `sha256sum` prints it; with another file the robot cannot be armed. Left
+    out: any file will do."""
     python: str | None = None
     """Python interpreter of the worker process, as a path or a name in PATH. Left out: the daemon's own."""
     rate: float = Field(gt=0, le=2000)

@@ -52,6 +52,13 @@ def _policy(draft: Draft, policy: Policy) -> None:
             "give its path or a name in PATH",
         )
     _backend(draft, policy)
+    if policy.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", policy.sha256):
+        draft.report(
+            ("policy", "sha256"),
+            f"found {found(policy.sha256)}, expected 64 digits, 0-9 and a-f; copy what `sha256sum` prints",
+        )
+    if policy.sha256 is not None and policy.model is None:
+        draft.report(("policy", "sha256"), "found a checksum, expected policy.model beside it; name the file")
     model = draft.existing_file(("policy", "model"), policy.model, "the policy's model")
     draft.policy = policy.model_copy(update={"model": model, "python": python or sys.executable})
 

@@ -25,7 +25,7 @@ def apply(draft: Draft) -> list[str]:
     """Report every mistake across sections, finish the models, and return the warnings."""
     warnings: list[str] = []
     _names(draft)
-    _buses(draft, _joints_on_buses(draft))
+    _buses(draft, _joints_on_buses(draft), warnings)
     _safety(draft, warnings)
     monitor_rules.apply(draft)
     zone_rules.apply(draft)
@@ -76,7 +76,7 @@ def _joints_on_buses(draft: Draft) -> set[int]:
     return twins
 
 
-def _buses(draft: Draft, twins: set[int]) -> None:
+def _buses(draft: Draft, twins: set[int], warnings: list[str]) -> None:
     """Ask each driver about its joints, and do the arithmetic of each bus."""
     incomplete = {draft.written("joint", n, "bus") for n, joint in enumerate(draft.joints) if not joint}
     for number, bus in enumerate(draft.buses):
@@ -94,6 +94,10 @@ def _buses(draft: Draft, twins: set[int]) -> None:
         _brakes(draft, driver, members)
         if problems or options.name in incomplete or not draft.control:
             continue
+        if options.run_without_watchdog:
+            warnings.append(
+                f"bus {options.name}: run_without_watchdog is true: its motors may go on when the daemon is frozen"
+            )
         _watchdog(draft, ("bus", number, "watchdog"), options, draft.control.rate)
         joints = tuple(members.values())
         cycle = driver.cycle_time(options, joints)
@@ -159,6 +163,8 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
     if not safety:
         return
     _heartbeat(draft, safety, warnings)
+    if safety.stages is not None and safety.stages.single_person:
+        warnings.append("safety.stages.single_person is true: nobody else looks before the robot gets faster")
     if safety.estop is None and safety.run_without_estop:
         warnings.append("safety.run_without_estop is true: motors are energised and no e-stop can stop them")
     elif safety.estop is None:

@@ -78,6 +78,7 @@ class ControlLoop:
         self._heartbeat = heartbeat
         self._orders = orders
         self._order = orders.last
+        self._allowed_speed = 1.0
         self._planner = planner
         self._trace = trace
         self._extra = [sensor.values for sensor in sensors]
@@ -108,6 +109,11 @@ class ControlLoop:
         self._envelope.reset(self._state.position)
         self.goal[:] = self._state.position
         self.command[:] = self._state.position
+
+    def limit_speed(self, part: float) -> None:
+        """Let joints use this part (above 0, at most 1) of their top speed at most, whatever else is in force."""
+        self._allowed_speed = part
+        self._envelope.set_speed(min(part, self._order.speed))
 
     def start_auto(self) -> None:
         """Let the policy move the robot, from where it is commanded now. Raises ModeError."""
@@ -191,7 +197,7 @@ class ControlLoop:
         order = self._orders.last
         if order is not self._order:
             self._order = order
-            self._envelope.set_speed(order.speed)
+            self._envelope.set_speed(min(order.speed, self._allowed_speed))
         if order.action < Action.HOLD:
             return
         if not self.modes.energised:

@@ -34,8 +34,10 @@ class Handler:
     `call` takes the request's arguments and returns the result, or an awaitable of it; Refused refuses.
     """
 
-    call: Callable[[dict[str, Any]], Awaitable[Any] | Any]
+    call: Callable[..., Awaitable[Any] | Any]
     role: Role
+    tell_peer: bool = False
+    """Whether `call` also takes who asks, as a Peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +299,8 @@ class ControlServer:
                 raise Refused("not_permitted", self._not_permitted(request.op, connection.peer))
             if connection.in_flight >= self.limits.in_flight:
                 raise Refused("busy", "found too many unanswered requests on this connection; wait for an answer")
-            result = handler.call(request.args)
+            told = (request.args, connection.peer) if handler.tell_peer else (request.args,)
+            result = handler.call(*told)
             if isinstance(result, Awaitable):
                 connection.in_flight += 1
                 self._spawn(self._finish(connection, request, result))

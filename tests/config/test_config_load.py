@@ -94,6 +94,25 @@ def test_an_estop_needs_no_word_of_warning(load_with: Load) -> None:
     )
 
 
+def test_a_robot_has_no_stages_unless_it_is_configured(load_with: Load) -> None:
+    assert load_with().safety.stages is None
+    stages = load_with(overrides={"safety.stages": {}}).safety.stages
+    assert stages is not None
+    assert (stages.run_minutes, stages.single_person) == (10.0, False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"bus.can.run_without_watchdog": True}, "bus can: run_without_watchdog is true"),
+        ({"safety.stages": {"single_person": True}}, "safety.stages.single_person is true"),
+    ],
+)
+def test_what_takes_protection_away_is_warned_of(overrides: dict[str, Any], words: str, load_with: Load) -> None:
+    assert not any(warning.startswith(words) for warning in load_with().warnings)
+    assert any(warning.startswith(words) for warning in load_with(overrides=overrides).warnings)
+
+
 def test_placeholders_are_replaced_in_values_and_in_defaults(
     load_with: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,22 @@ FIELDS = [
         {"control.rate": 0},
         "control.rate: found 0, expected a number of at least 1 (ticks per second, Hz); change it",
     ),
+    (
+        {"policy.backend": "a:B", "policy.model": None, "policy.sha256": "ab" * 32},
+        "policy.sha256: found a checksum, expected policy.model beside it; name the file",
+    ),
+    (
+        {"policy.sha256": "AB12"},
+        'policy.sha256: found "AB12", expected 64 digits, 0-9 and a-f; copy what `sha256sum` prints',
+    ),
+    (
+        {"safety.stages": {"run_minutes": 0}},
+        "safety.stages.run_minutes: found 0, expected a number above 0 (how long it must have run at a stage without a safety event before `reflexctl promote`, minutes); change it",
+    ),
+    (
+        {"safety.arming": {"temperature_max": -5}},
+        "safety.arming.temperature_max: found -5, expected a number above 0 (no motor may be hotter, °C); change it",
+    ),
     ({"control.rate": "fast"}, 'control.rate: found "fast", expected a number (ticks per second, Hz); change it'),
     ({"control.rate": True}, "control.rate: found true, expected a number (ticks per second, Hz); change it"),
     ({"control.rate": None}, "control.rate: found nothing, expected a value (ticks per second, Hz); add it"),

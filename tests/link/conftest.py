@@ -33,6 +33,14 @@ STATUS: dict[str, Any] = {
     "estop": "released",
     "drive_enable": True,
     "reset_by": None,
+    "stage": {
+        "name": "25",
+        "speed": 0.25,
+        "run_s": 130.0,
+        "needed_s": 600.0,
+        "broken_by": "a joint is lost",
+        "lowered": [],
+    },
     "tick": 1234,
     "rate_hz": 500.0,
     "rate_measured_hz": 499.9987,
@@ -228,8 +236,15 @@ class Daemon:
         def broken(args: dict[str, Any]) -> Any:
             raise ZeroDivisionError("a mistake in the daemon")
 
+        def promote(args: dict[str, Any], peer: Peer) -> Any:
+            self.done.append(("promote", args, peer.uid))
+            return {**STATUS["stage"], "name": "50", "speed": 0.5, "run_s": 0.0, "broken_by": None}
+
+        checks = {"mode": [], "joints": ["joint elbow: was never read", "joint wrist: code 5"]}
         operator, observer = Role.OPERATOR, Role.OBSERVER
         return {
+            "preflight": Handler(note("preflight", {"ready": False, "checks": checks}), operator),
+            "promote": Handler(promote, operator, tell_peer=True),
             "arm": Handler(arm, operator),
             "start": Handler(start, operator),
             "stop": Handler(stop, operator),

@@ -19,11 +19,12 @@ from runtime.cli import reflexctl
 from runtime.cli import reflexctl_output as output
 from runtime.cli.find import find
 from runtime.link.errors import NoDaemon
-from runtime.link.peers import Peer
+from runtime.link.peers import Peer, Role
+from runtime.link.server import Handler
 
 COMMANDS = (
     *("status", "watch", "events", "joints", "histograms", "version"),
-    *("arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
+    *("preflight", "promote", "arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
 
@@ -47,6 +48,7 @@ def test_status_for_people(ctl: Any) -> None:
         "mode           HOLD\n"
         "stop           none\n"
         "e-stop         released, drive-enable on\n"
+        "stage          25, 25% of the speed, run of 2 min 10 s of 10 min 00 s, begun anew: a joint is lost\n"
         "rate           499.999 of 500 Hz, tick 1234, 2 deadlines missed\n"
         "lateness       p50 36, p99 95, p99.9 130, max 300 us\n"
         "cost           p50 54, p99 119, p99.9 174, max 220 us\n"
@@ -102,6 +104,23 @@ def test_commands_reach_the_daemon(daemon: Any, ctl: Any, words: list[str], done
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout in (f"{words[0]}: done\n", "mode  HOLD\n")
     assert daemon.done == [done]
+
+
+def test_preflight_shows_every_check_and_ends_with_1_when_one_fails(daemon: Any, ctl: Any) -> None:
+    done = ctl("preflight")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == "mode    ok\njoints  NO: joint elbow: was never read\n        NO: joint wrist: code 5\n"
+    as_json = ctl("preflight", "--json")
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["ready"] is False
+    daemon.server._handlers["preflight"] = Handler(lambda args: {"ready": True, "checks": {}}, Role.OPERATOR)
+    assert ctl("preflight").returncode == 0
+
+
+def test_promote_tells_the_daemon_who_signs_and_under_which_account(daemon: Any, ctl: Any) -> None:
+    done = ctl("promote", "--by", "bob")
+    assert (done.returncode, done.stdout) == (0, "50, 50% of the speed, run of 0.0 s of 10 min 00 s\n")
+    assert daemon.done == [("promote", {"by": "bob"}, os.geteuid())]
 
 
 def test_version_and_histograms(ctl: Any) -> None:
@@ -200,6 +219,7 @@ def test_a_refusal_is_1_with_one_reason_per_line(ctl: Any) -> None:
         ["command"],
         ["command", "vx"],
         ["command", "=1"],
+        ["promote"],
         ["command", "vx=fast"],
         ["move", "elbow=nan"],
         ["move", "elbow=inf"],

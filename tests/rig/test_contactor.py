@@ -10,6 +10,7 @@ pytestmark = pytest.mark.virtual
 
 
 def test_contactor(rig: Rig) -> None:
+    rig.policy_ready()
     rig.board("contactor", kind="stuck")
     assert "drive-enable fell" in str(rig.refused("arm"))
     assert "it is stuck" in str(rig.status()["stop"]["reasons"])

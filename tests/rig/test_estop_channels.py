@@ -7,7 +7,7 @@ from tests.rig.harness.rig import Rig
 
 def test_estop_channels(rig: Rig) -> None:
     for channel in ("estop", "estop_second"):
-        rig.request("arm")
+        rig.arm()
         rig.press(channel)
         rig.wait(lambda: not rig.drive_enable(), what=f"drive-enable falls by {channel} alone")
         rig.wait(lambda: rig.mode() == "ESTOP", what="mode ESTOP")

@@ -11,7 +11,7 @@ PRESSES = 50
 
 def test_estop_presses(rig: Rig) -> None:
     took: list[float] = []
-    rig.wait(lambda: rig.status()["policy"]["state"] == "ready", what="the policy is ready")
+    rig.policy_ready()
     for press in range(PRESSES):
         rig.request("arm")
         if press % 2:

@@ -18,7 +18,7 @@ def edges(found: dict[str, Any]) -> list[float]:
 
 def test_heartbeat(rig: Rig) -> None:
     faults.faulty_daemon(rig)
-    rig.request("arm")
+    rig.arm()
     seen = edges(rig.board("watch", seconds=5.0, names=["heartbeat"]))
     rate = (len(seen) - 1) / (seen[-1] - seen[0]) / 2
     assert abs(rate * PERIOD_S - 1) < 0.1, f"{rate:.2f} Hz"

@@ -20,7 +20,7 @@ def test_operate(rig: Rig) -> None:
         assert done.code == NOT_PERMITTED, f"a stranger's {words[0]}: {done}"
     assert rig.mode() == "STANDBY"
 
-    rig.wait(lambda: rig.status()["policy"]["state"] == "ready", what="the policy is ready")
+    rig.policy_ready()
     do(rig, "arm")
     do(rig, "start")
     rig.wait(lambda: all(rig.moving()), what="every joint moves")

@@ -26,7 +26,7 @@ def test_virtual_time(ready: Frozen, results: Path, disks: Path, request: pytest
         faults.faulty_daemon(rig)
         ages = []
         for _ in range(TRIES):
-            rig.request("arm")
+            rig.arm()
             faults.break_loop(rig, "block", 1.2)
             rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT")
             event = rig.event("safety.torque_off")

@@ -72,11 +72,13 @@ def watchdog(device: FakeDevice, tmp_path: Path) -> Callable[..., HardwareWatchd
 def test_it_is_armed_with_the_time_that_was_asked_for(device: FakeDevice, watchdog: Any) -> None:
     hardware = watchdog()
     assert not device.running, "nothing runs before it is opened"
+    assert not hardware.armed
     assert hardware.open() == (
         "the hardware watchdog i6300ESB timer (/dev/watchdog0) resets the machine 10 s after its last feeding",
         "info",
     )
     assert device.running
+    assert hardware.armed
     assert (device.seconds, hardware.timeout_s) == (10, 10)
     hardware.feed()
     assert device.fed == 2
@@ -87,6 +89,7 @@ def test_a_clean_close_stops_it(device: FakeDevice, watchdog: Any) -> None:
     hardware.open()
     text, level = hardware.close(clean=True)
     assert not device.running
+    assert not hardware.armed
     assert text.endswith("is stopped")
     assert level == "info"
     assert hardware.close(clean=True) == ("", "")

@@ -82,13 +82,17 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
     monkeypatch.setenv("STATE_DIRECTORY", str(folder / "state"))
     with ExitStack() as stack:
 
-        def make(*settings: str, rate: float = 200.0, estop: bool = True, **options: Any) -> Rig:
+        def make(
+            *settings: str, rate: float = 200.0, estop: bool = True, policy: bool = True, **options: Any
+        ) -> Rig:
             buses = [("dynamixel", 2), ("damiao", 2)]
             path = robots.write(folder, buses, rate, POLICY.format(joints=4), estop)
             shutil.copy(Path(__file__).parents[2] / "configs/hinges/swing.py", folder)
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))
             daemon = stack.enter_context(DaemonProcess(config, settings, **options))
+            if policy:
+                daemon.wait_policy()  # a robot whose policy is not ready cannot be armed
             return Rig(config, emulator, daemon)
 
         yield make

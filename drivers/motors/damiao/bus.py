@@ -66,6 +66,11 @@ class DamiaoBus:
         rows = (state.position, state.velocity, state.torque, state.temperature, *state.counted)
         self._rows = tuple(memoryview(row) for row in rows)
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Joints whose motor has not confirmed its watchdog."""
+        return [motor.name for motor in self._motors if not motor.watched]
+
     @staticmethod
     def cycle_time(options: BusOptions, joints: Sequence[Joint]) -> CycleTime:
         """Worst-case time of one cycle on the wire."""

@@ -60,6 +60,7 @@ class Motor:
         "torque_scale",
         "velocity_base",
         "velocity_scale",
+        "watched",
     )
 
     def __init__(self, joint: Joint, index: int, reply_id: int, limits: Limits) -> None:
@@ -86,6 +87,8 @@ class Motor:
         """Whether the newest request may still be answered."""
         self.silent = 0
         """0: it has answered since the newest request; ASKED: it has not; UNSENT: it could not even be asked."""
+        self.watched = False
+        """Its own watchdog was set, and read back."""
         self.limits = limits
 
     @property

@@ -87,6 +87,8 @@ class Setup:
 
     async def prepare(self, motors: Collection[Motor]) -> Problems:
         """MIT mode and the motor's own watchdog, in RAM: lost with every restart of the motor."""
+        for motor in motors:
+            motor.watched = False
         ask = self._exchange.parameters
         modes = await ask(CTRL_MODE, motors)
         other = [motor for motor, mode in modes.items() if mode != MODE_MIT]
@@ -100,6 +102,7 @@ class Setup:
         await self._exchange.settle()
         problems = _silent(motors, watchdogs)
         for motor, found in watchdogs.items():
+            motor.watched = found == units
             if modes[motor] != MODE_MIT:
                 problems.setdefault(motor, []).append(
                     f"CTRL_MODE (parameter 10) stays {int(modes[motor])} after writing {MODE_MIT} (MIT); set it "

@@ -85,6 +85,11 @@ class DynamixelBus:
         self._incomplete = 0
         self._last_write = b""
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Joints whose motor has not confirmed its watchdog."""
+        return [motor.joint.name for motor in self._motors if not motor.watched]
+
     # Checked before anything is opened ----------------------------------------------------------------------
 
     @staticmethod

@@ -59,6 +59,8 @@ class Motor:
     """Lowest goal position that it takes, pulses."""
     high: int = TURN - 1
     """Highest goal position that it takes, pulses."""
+    watched: bool = False
+    """Whether its own watchdog was set, and read back."""
 
     @property
     def id(self) -> int:
@@ -209,6 +211,8 @@ async def configure(exchange: Exchange, motors: Sequence[Motor], watchdog: int, 
 async def prepare(exchange: Exchange, motors: Sequence[Motor], watchdog: int) -> list[str]:
     """Write the RAM set-up, which a motor forgets at every restart, and read it back. Torque must be off."""
     problems = []
+    for motor in motors:
+        motor.watched = False
     exchange.send(_all(motors, STATUS_RETURN_LEVEL, 2))
     for motor in motors:
         wrong = (
@@ -229,6 +233,8 @@ async def prepare(exchange: Exchange, motors: Sequence[Motor], watchdog: int) ->
             problems.append(f"{motor.label} stopped answering while it was set up; try again")
         elif state[2] != watchdog:
             problems.append(f"{motor.label}: its bus watchdog reads {state[2]}, {watchdog} was written")
+        else:
+            motor.watched = True
     return problems
 
 

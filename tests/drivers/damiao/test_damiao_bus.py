@@ -30,7 +30,9 @@ async def measure(rig, now):
 
 
 async def test_connect_finds_all_and_never_energises(rig):
+    assert rig.bus.unwatched == list(NAMES)
     await rig.bus.connect()
+    assert rig.bus.unwatched == []
     assert rig.wire.sent(ENABLE) == []
     assert statuses(rig) == [DISABLED] * 3
     assert [rig.devices[name].registers[frames.TIMEOUT] for name in NAMES] == [2000] * 3
@@ -107,6 +109,7 @@ async def test_a_motor_that_does_not_take_its_set_up_is_refused(rig, monkeypatch
     assert "joint hip (id 0x1): TIMEOUT (parameter 9, its watchdog) is 0 after writing 2000" in hip_text
     assert "CTRL_MODE (parameter 10) stays 3" in calf_mode
     assert "TIMEOUT" in calf_text
+    assert rig.bus.unwatched == ["hip", "calf"]
 
 
 async def test_a_bus_that_is_not_there(rig):

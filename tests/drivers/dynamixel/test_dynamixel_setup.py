@@ -56,6 +56,7 @@ async def problems_of(awaitable) -> list[str]:
 
 async def test_connect_sets_up_and_never_energises(arm) -> None:
     one = await arm()
+    assert one.bus.unwatched == []
     for servo in one.rig.devices.servos.values():
         assert servo.table[RETURN_DELAY] == 0
         assert servo.table[BUS_WATCHDOG] == 5
@@ -127,6 +128,7 @@ async def test_firmware_without_a_bus_watchdog_is_refused(arm) -> None:
     problems = await problems_of(one.bus.connect())
     assert len(problems) == 3
     assert "has firmware 37, at least 38 is expected" in problems[0]
+    assert one.bus.unwatched == ["base", "shoulder", "wrist"]
 
 
 async def test_a_hardware_error_at_connect_is_told_and_can_be_cleared(arm) -> None:

@@ -131,10 +131,18 @@ class Rig:
             else:
                 return
 
+    def policy_ready(self) -> None:
+        """Return when the policy is ready: before, arming is refused."""
+        self.wait(lambda: self.status()["policy"]["state"] == "ready", what="the policy is ready")
+
+    def arm(self) -> None:
+        """Arm, once the policy is ready."""
+        self.policy_ready()
+        self.request("arm")
+
     def run_policy(self) -> None:
         """Arm and start, and see that everything moves."""
-        self.wait(lambda: self.status()["policy"]["state"] == "ready", what="the policy is ready")
-        self.request("arm")
+        self.arm()
         self.request("start")
         self.wait(lambda: all(self.moving()), what="every joint moves")
 
