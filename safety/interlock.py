@@ -263,6 +263,7 @@ class Interlock:
 
     def _trip(self, texts: dict[Cause, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
+        seen = self._seen(now_ns)  # before anything is changed
         why = "; ".join(texts.values()) or "torque off is latched"
         self.latched = {**self.latched, **texts}  # first: whoever sees the gate closed finds the reason here
         self._gate.close(why)
@@ -273,19 +274,30 @@ class Interlock:
         torque_off_ns = self._clock()
         self._estop_order, self._stop_order = "", Action.NONE
         reaction_us, torque_us = (drive_off_ns - now_ns) / 1e3, (torque_off_ns - now_ns) / 1e3
-        beat = self._heartbeat.last
         self.tell(
             "safety.torque_off",
             f"{why}: drive-enable off after {reaction_us:.0f} us, torque off after {torque_us:.0f} us",
             "error",
             causes=[str(cause) for cause in texts],
             category=0,
+            **seen,
             reaction_us=reaction_us,
             torque_off_us=torque_us,
-            beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
         )
         for problem in problems:
             self.tell("safety.torque_off_failed", problem, "error")
+
+    def _seen(self, now_ns: int) -> dict[str, Any]:
+        """What a stop is judged by afterwards: the inputs, and the control loop's last tick."""
+        beat = self._heartbeat.last
+        return {
+            "estop": "pressed" if self._estop_pulse else self.estop_state,
+            "armed": self.drive_enabled,
+            "gate_open": self._gate.is_open,
+            "loop": "none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
+            "tick": beat.tick if beat is not None else None,
+            "beat_age_ms": (now_ns - beat.now_ns) / 1e6 if beat is not None else None,
+        }
 
     def _warn(self, decision: Decision, inputs: Inputs, now_ns: int) -> None:
         """Tell what is new and has not cut power."""
