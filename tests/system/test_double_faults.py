@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from runtime.cli.processes import DaemonProcess
 from runtime.link.errors import Refused
 
 pytestmark = pytest.mark.system
 
 SECOND = 'safety.estop_second={type="emulated",path="{run}/gpio.sock",line="estop_second"}'
 FEEDBACK = 'safety.drive_feedback={type="emulated",path="{run}/gpio.sock",line="drive_feedback"}'
+DYNAMIXEL, DAMIAO = ("j0", "j1"), ("j2", "j3")
 
 
 @pytest.fixture
@@ -50,6 +52,12 @@ def stands(rig: Any) -> bool:
     return not any(rig.moving()) and not any(rig.moving())
 
 
+def limp(rig: Any, *joints: str) -> bool:
+    """Whether these joints have no torque."""
+    state = rig.emulator.ask("state")["joints"]
+    return all(state[joint]["torque"] == 0.0 for joint in joints)
+
+
 def refused_reset(rig: Any) -> str:
     with pytest.raises(Refused) as refusal:
         rig.daemon.request("reset")
@@ -76,7 +84,8 @@ def test_daemon_gone_and_contactor_welded(rig: Any, number: signal.Signals) -> N
     rig.run_policy()
     rig.emulator.ask("contactor", kind="welded")
     rig.daemon.kill(number)
-    rig.wait(lambda: stands(rig), what="every motor stops by its own watchdog")
+    rig.wait(lambda: limp(rig, *DAMIAO), what="these motors switch off by their own watchdogs")
+    rig.wait(lambda: stands(rig), what="the others stop by theirs")
     assert power(rig), "nothing else has stopped them"
 
 
@@ -86,7 +95,8 @@ def test_loop_stalled_and_contactor_welded(make_blocking: Callable[..., Any]) ->
     rig.emulator.ask("contactor", kind="welded")
     rig.block()
     rig.wait(lambda: causes(rig) >= {"stall", "feedback"}, what="both are found")
-    rig.wait(lambda: stands(rig), what="the motors were switched off through their buses")
+    rig.wait(lambda: limp(rig, *DYNAMIXEL, *DAMIAO), what="the motors were switched off through their buses")
+    rig.wait(lambda: stands(rig), what="the robot stands")
     assert power(rig)
     assert "it is welded" in refused_reset(rig)
 
@@ -119,7 +129,8 @@ def test_estop_pressed_and_contactor_welded_and_every_bus_cut(rig: Any) -> None:
         rig.emulator.ask("link", bus=bus, loss=1.0)
     rig.emulator.ask("press", pressed=True)
     rig.wait(lambda: rig.status()["mode"] == "ESTOP", what="mode ESTOP")
-    rig.wait(lambda: stands(rig), what="every motor stops by its own watchdog")
+    rig.wait(lambda: limp(rig, *DAMIAO), what="these motors switch off by their own watchdogs")
+    rig.wait(lambda: stands(rig), what="the others stop by theirs")
     assert power(rig), "nothing else has stopped them"
 
 
@@ -168,6 +179,21 @@ def test_recorder_dead_and_its_disk_gone(rig: Any) -> None:
     rig.emulator.ask("press", pressed=True)
     rig.wait(lambda: not power(rig), what="drive-enable falls")
     rig.wait(lambda: rig.status()["mode"] == "ESTOP", what="mode ESTOP")
+
+
+def test_daemon_dead_and_estop_pressed(rig: Any) -> None:
+    rig.run_policy()
+    rig.daemon.kill()
+    rig.daemon.process.wait(20)
+    rig.emulator.ask("press", pressed=True)
+    with DaemonProcess(rig.config) as another:
+        for op in ("reset", "arm"):
+            with pytest.raises(Refused) as refusal:
+                another.request(op)
+            assert refusal.value.reasons
+        assert another.request("status")["stop"]["reasons"] == ["the e-stop is pressed"]
+        assert not power(rig)
+        rig.wait(lambda: stands(rig), what="the robot stands")
 
 
 def test_worker_dead_and_estop_pressed(rig: Any) -> None:

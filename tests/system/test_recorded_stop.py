@@ -42,7 +42,7 @@ def test_ten_seconds_before_and_after_a_stop_are_recorded(rig: Any) -> None:
     assert seen["causes"] == ["estop"]
     assert (seen["estop"], seen["armed"], seen["gate_open"], seen["loop"]) == ("pressed", True, True, "energised")
     assert 0 < seen["reaction_us"] <= seen["torque_off_us"]
-    assert seen["beat_age_ms"] >= 0
+    assert isinstance(seen["beat_age_ms"], float)
 
     before = [tick for tick in ticks if tick.tick <= seen["tick"]]
     after = [tick for tick in ticks if tick.mono_ns > stop["mono_ns"]]
