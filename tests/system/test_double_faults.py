@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -167,13 +169,26 @@ def test_frozen_daemon_that_goes_on_moves_nothing(rig: Any, pressed: bool) -> No
     assert ("estop" if pressed else "stall") in causes(rig)
 
 
-def test_recorder_dead_and_its_disk_gone(rig: Any) -> None:
-    rig.run_policy()
-    folder = Path(rig.wait(lambda: rig.status()["recording"]["path"], what="it is recorded")).parent
+def disk_gone(pid: int, folder: Path) -> str:
+    """The folder of the recordings goes. Returns what the recorder will say."""
     folder.rename(folder.with_name("gone"))
     folder.write_text("in the way")
+    return str(folder)
+
+
+def disk_full(pid: int, folder: Path) -> str:
+    """Files take no more from this process, its log included, and from its next children."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return os.strerror(errno.EFBIG)
+
+
+@pytest.mark.parametrize("trouble", [disk_gone, disk_full])
+def test_recorder_dead_and_its_disk_in_trouble(rig: Any, trouble: Callable[[int, Path], str]) -> None:
+    rig.run_policy()
+    folder = Path(rig.wait(lambda: rig.status()["recording"]["path"], what="it is recorded")).parent
+    reason = trouble(rig.daemon.process.pid, folder)
     os.kill(child(rig.daemon.process.pid, "reflexd-record"), signal.SIGKILL)
-    rig.wait(lambda: str(folder) in (rig.status()["recording"]["failed"] or ""), what="it cannot start again")
+    rig.wait(lambda: reason in (rig.status()["recording"]["failed"] or ""), what="no other one can record")
     assert rig.status()["mode"] == "AUTO"
     assert all(rig.moving())
     rig.emulator.ask("press", pressed=True)
