@@ -263,7 +263,7 @@ class Interlock:
 
     def _trip(self, texts: dict[Cause, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
-        seen = self._seen(now_ns)  # before anything is changed
+        beat, armed, gate_open = self._heartbeat.last, self.drive_enabled, self._gate.is_open
         why = "; ".join(texts.values()) or "torque off is latched"
         self.latched = {**self.latched, **texts}  # first: whoever sees the gate closed finds the reason here
         self._gate.close(why)
@@ -280,24 +280,17 @@ class Interlock:
             "error",
             causes=[str(cause) for cause in texts],
             category=0,
-            **seen,
+            estop="pressed" if self._estop_pulse else self.estop_state,
+            armed=armed,
+            gate_open=gate_open,
+            loop="none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
+            tick=beat.tick if beat is not None else None,
+            beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
             reaction_us=reaction_us,
             torque_off_us=torque_us,
         )
         for problem in problems:
             self.tell("safety.torque_off_failed", problem, "error")
-
-    def _seen(self, now_ns: int) -> dict[str, Any]:
-        """What a stop is judged by afterwards: the inputs, and the control loop's last tick."""
-        beat = self._heartbeat.last
-        return {
-            "estop": "pressed" if self._estop_pulse else self.estop_state,
-            "armed": self.drive_enabled,
-            "gate_open": self._gate.is_open,
-            "loop": "none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
-            "tick": beat.tick if beat is not None else None,
-            "beat_age_ms": (now_ns - beat.now_ns) / 1e6 if beat is not None else None,
-        }
 
     def _warn(self, decision: Decision, inputs: Inputs, now_ns: int) -> None:
         """Tell what is new and has not cut power."""
