@@ -290,6 +290,7 @@ class Interlock:
 
     def _trip(self, texts: dict[str, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
+        beat, armed, gate_open = self._heartbeat.last, self.drive_enabled, self._gate.is_open
         why = "; ".join(texts.values()) or "torque off is latched"
         self._gate.close(why)
         self.drive_enabled = False
@@ -299,16 +300,20 @@ class Interlock:
         torque_off_ns = self._clock()
         self._estop_order, self._stop_order = "", Action.NONE
         reaction_us, torque_us = (drive_off_ns - now_ns) / 1e3, (torque_off_ns - now_ns) / 1e3
-        beat = self._heartbeat.last
         self.tell(
             "safety.torque_off",
             f"{why}: drive-enable off after {reaction_us:.0f} us, torque off after {torque_us:.0f} us",
             "error",
             causes=[str(cause) for cause in texts],
             category=0,
+            estop="pressed" if self._estop.pulse else self.estop_state,
+            armed=armed,
+            gate_open=gate_open,
+            loop="none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
+            tick=beat.tick if beat is not None else None,
+            beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
             reaction_us=reaction_us,
             torque_off_us=torque_us,
-            beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
         )
         self._torque_problem = "; ".join(problems)
         for problem in problems:

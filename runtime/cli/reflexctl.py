@@ -33,6 +33,9 @@ The socket is --socket, else $REFLEXD_SOCKET, else the daemon of this user, else
 name stops them all.
 """
 
+_SAFETY = ("safety.", "joint.", "robot.", "reset_button.", "boot.", "daemon.")
+"""How the events begin that tell what stopped the robot, and what came before and after."""
+
 _SIMPLE = {
     "status": "show the state of the robot and of the daemon",
     "preflight": "run the checks of `arm` and show each, without arming",
@@ -91,6 +94,8 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
         _watch(client, arguments)
     elif command == "events":
         for event in _events(client, arguments):
+            if arguments.safety and not event["name"].startswith(_SAFETY):
+                continue
             output.write(output.as_json(event) if as_json else output.event(event))
     else:
         args: dict[str, Any] = {}
@@ -214,6 +219,9 @@ def _parser() -> argparse.ArgumentParser:
     events = add("events", "show what has happened")
     events.add_argument("--follow", action="store_true", help="and what happens from now on, until interrupted")
     events.add_argument("--since", type=_count, default=0, metavar="N", help="only events with a number above N")
+    events.add_argument(
+        "--safety", action="store_true", help="only what stopped the robot, and what was done before and after"
+    )
     command = add("command", "set the operator's commands to the policy, such as a body velocity")
     command.add_argument("values", nargs="+", type=_assignment, metavar="NAME=VALUE", help="for example vx=0.5")
     promote = add(

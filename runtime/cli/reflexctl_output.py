@@ -6,12 +6,16 @@ import json
 import math
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Line = tuple[str, str]
 """A label and what stands beside it."""
+
+_BESIDE = 3
+"""So many facts of an event stand beside its message; more stand below, one on a line."""
 
 
 def write(text: str) -> None:
@@ -43,14 +47,17 @@ def human(command: str, result: Any) -> str:
 
 
 def event(told: Mapping[str, Any]) -> str:
-    """One event on one line: local time, level, name, message, facts."""
+    """One event: local time, level, name, message, facts."""
     wall = told.get("wall_ns", 0)
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall // 1_000_000_000))
-    fields = told.get("fields") or {}
-    facts = "".join(f"  {key}={plain(value)}" for key, value in fields.items() if key != "traceback")
+    facts = [(key, plain(value)) for key, value in (told.get("fields") or {}).items() if key != "traceback"]
+    if len(facts) <= _BESIDE:
+        shown = "".join(f"  {key}={value}" for key, value in facts)
+    else:
+        shown = "\n" + textwrap.indent(_aligned(facts), "    ")
     return (
         f"{clock}.{wall // 1_000_000 % 1000:03d}  {told.get('level', ''):<7}  {told.get('name', '')}  "
-        f"{told.get('message', '')}{facts}"
+        f"{told.get('message', '')}{shown}"
     )
 
 

@@ -183,6 +183,23 @@ def test_events_and_following_them(daemon: Any, ctl: Any) -> None:
         assert process.wait(60) == 0
 
 
+def test_a_stop_is_told_with_what_was_seen(daemon: Any, ctl: Any) -> None:
+    daemon.events.emit("policy.crashed", "the worker crashed", level="error")
+    daemon.events.emit("robot.armed", "armed")
+    seen = {"causes": ["estop", "stall"], "gate_open": True, "tick": 12345, "beat_age_ms": 1.5}
+    daemon.events.emit("safety.torque_off", "the e-stop is pressed", level="error", **seen)
+    armed, stopped, *facts = ctl("events", "--safety").stdout.splitlines()
+    assert armed.endswith("  info     robot.armed  armed")
+    assert stopped.endswith("  error    safety.torque_off  the e-stop is pressed")
+    assert facts == [
+        "    causes       estop, stall",
+        "    gate_open    yes",
+        "    tick         12345",
+        "    beat_age_ms  1.5",
+    ]
+    assert len(ctl("events", "--json").stdout.splitlines()) == 3
+
+
 def test_a_reader_that_has_seen_enough_ends_it(daemon: Any) -> None:
     words = ["--socket", str(daemon.path), "--json", "watch", "--interval", "0.02"]
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

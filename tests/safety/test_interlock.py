@@ -7,7 +7,7 @@ import pytest
 from safety.action import Action
 from safety.beat import LoopState
 from safety.decide import Cause
-from tests.interlock_bench import STALL_MS, TIMEOUT_MS, Bench
+from tests.interlock_bench import MS, STALL_MS, TIMEOUT_MS, Bench
 
 
 @pytest.fixture
@@ -45,6 +45,40 @@ def test_the_estop_cuts_power_in_order_and_latches(bench: Bench) -> None:
     [fields] = bench.events.named("safety.torque_off")
     assert fields["causes"] == ["estop"]
     assert fields["reaction_us"] >= 0
+
+
+def test_a_stop_tells_what_was_seen_before_it(bench: Bench) -> None:
+    bench.armed()
+    bench.heartbeat.beat(77, bench.now, LoopState.ENERGISED | LoopState.HOLDING)
+    bench.now += STALL_MS * MS + 1
+    bench.interlock.step(bench.now, estop_edge=True)
+    bench.estop.level = False
+    bench.heartbeat.finish()
+    bench.drive.broken = True
+    bench.interlock.step(bench.now)
+    first, second = bench.events.named("safety.torque_off")
+    for fields in (first, second):
+        assert 0 <= fields.pop("reaction_us") <= fields.pop("torque_off_us")
+    assert sorted(first.pop("causes")) == ["estop", "stall"]
+    assert first == {
+        "category": 0,
+        "estop": "pressed",  # and let go again
+        "armed": True,
+        "gate_open": True,
+        "loop": "energised|holding",
+        "tick": 77,
+        "beat_age_ms": STALL_MS + 1 / MS,
+    }
+    assert second == {
+        "causes": ["drive_enable"],
+        "category": 0,
+        "estop": "pressed",
+        "armed": False,
+        "gate_open": False,
+        "loop": "none",
+        "tick": None,
+        "beat_age_ms": None,
+    }
 
 
 def test_letting_the_estop_go_does_not_clear_it(bench: Bench) -> None:

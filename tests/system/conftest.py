@@ -65,8 +65,17 @@ class Rig:
         found: dict[str, Any] = self.daemon.request("status")
         return found
 
+    def told(self) -> list[dict[str, Any]]:
+        """All events so far."""
+        events: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"next": 0, "more": True}
+        while page["more"]:
+            page = self.daemon.request("events", since=page["next"])
+            events += page["events"]
+        return events
+
     def events(self) -> list[str]:
-        return [event["name"] for event in self.daemon.request("events", since=0)["events"]]
+        return [event["name"] for event in self.told()]
 
     def run_policy(self) -> None:
         self.daemon.wait_policy()
@@ -88,6 +97,7 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
             buses = [("dynamixel", 2), ("damiao", 2)]
             path = robots.write(folder, buses, rate, POLICY.format(joints=4), estop)
             shutil.copy(Path(__file__).parents[2] / "configs/hinges/swing.py", folder)
+            shutil.copy(Path(__file__).parent / "noise.py", folder)
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))
             daemon = stack.enter_context(DaemonProcess(config, settings, **options))

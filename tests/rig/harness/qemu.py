@@ -35,9 +35,9 @@ _KERNEL = (
 class Qemu:
     """A machine on disks that it may change.
 
-    Software emulation, never at a real-time priority: its two processors take turns in one thread. While the machine works, its time is counted in
-    instructions, a nanosecond each: what it does takes as long on a busy host as on an idle one, and its real-time
-    tasks never starve the others. While it waits, its time is ours.
+    Software emulation, never at a real-time priority; its two processors take turns in one thread. While the
+    machine works, its time is counted in instructions, a nanosecond each: what it does takes as long on a busy
+    host as on an idle one. While it waits, its time is ours.
     """
 
     def __init__(
