@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.policy.terms import ActionTerm, ObservationTerm
+from safety.workspace.options import WorkspaceOptions
 
 Cpu = Annotated[int, Field(ge=0, lt=1024)]
 
@@ -98,6 +99,8 @@ class Safety(Options):
     not less than 0.02 s."""
     watchdog: HardwareWatchdog | None = None
     """The machine's own watchdog."""
+    workspace: WorkspaceOptions | None = None
+    """Where the tool may be, and the robot's own shape."""
 
     def stall_s(self, period_s: float) -> float:
         """Oldest beat of the control loop that is allowed, s; `period_s`: the loop's period."""

@@ -1,0 +1,150 @@
+"""Lets a tick's commands pass only if the robot can stop after them, inside its workspace and not in itself.
+
+What is checked is the way on which all joints would come to rest if they braked from the new commands on. When it
+is free, the commands are taken. Otherwise all joints brake, on the way that was found free a tick ago: so there is
+a free way to rest in every tick, whatever the goals are. The joints stand then until their goals are allowed.
+
+How a whole way is checked at some points. A point is free by d when the tool is at least d away from each
+border, and each part of the robot from each other. Joints turn one way only while they brake, so between two
+points nothing moves further than length = sum(reach * |turn|) over the joints; if the points are free by d1 and
+d2, and d1 + d2 is at least that length, everything between them is free. If not, a point between them is looked
+at. So that this ends near a border, points have to keep a margin, and what lies between them only has to stay
+inside. A way that is not proven with MOST_POINTS points counts as not free: close to a border, a robot that has
+far to brake is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, Protocol
+
+from drivers.joint import Joint
+from safety.axis import Axis, Limit
+from safety.jerk import JerkAxis
+
+MOST_POINTS = 8
+"""Configurations that are looked at in a tick, at most; one more while the robot waits for an allowed goal."""
+
+_ROUNDING = 1e-9
+_STILL = 1e-9
+"""Joints that step by less, rad, stand."""
+_WORKSPACE, _COLLISION = int(Limit.WORKSPACE), int(Limit.COLLISION)
+
+
+class Space(Protocol):
+    """Where a robot is, and what is near it."""
+
+    @property
+    def margin(self) -> float:
+        """Distance to keep, m."""
+
+    @property
+    def reach(self) -> Sequence[float]:
+        """How far 1 rad of each joint moves anything that is watched at most, m."""
+
+    def clearances(self, angles: Sequence[float]) -> tuple[list[float], float]:
+        """Distance from each border, and the smallest one between two parts of the robot, m."""
+
+
+class Guard:
+    """Follows all joints' goals, or brakes all joints."""
+
+    def __init__(self, joints: Sequence[Joint], axes: Sequence[Axis | JerkAxis], space: Space) -> None:
+        """`axes`: the laws of the joints, in the robot's order. Call `reset` first."""
+        self._ranges = [(joint.position_min, joint.position_max) for joint in joints]
+        self._axes = axes
+        self._space = space
+        self._margin = space.margin
+        self._reach = space.reach
+        self._kept: list[float] = []
+        """Distance to keep from each border, m: the margin, or less for a robot that was closer; it only grows."""
+        self._kept_apart = 0.0
+        """The same between two parts of the robot."""
+        self.limits = 0
+        """Why all joints brake or stand: WORKSPACE, COLLISION or, while all is well, 0."""
+
+    def reset(self, angles: Sequence[float]) -> None:
+        """Start over at rest in a configuration, rad. A robot that is outside may stay or come back, as long as it
+        gets no deeper."""
+        borders, apart = self._space.clearances(angles)
+        self._kept = [min(self._margin, distance) for distance in borders]
+        self._kept_apart = min(self._margin, apart)
+        self.limits = 0
+
+    def follow(self, goals: Sequence[float]) -> list[float]:
+        """The commands for the goals, rad; those of a stop when the way to rest from them is not free."""
+        axes = self._axes
+        if self.limits and not all(axis.at_rest(_STILL) for axis in axes):
+            return self._brake()
+        # Standing, it waits for goals that are allowed: else it would creep towards the border in jerks.
+        if self.limits and (refused := self._refuse_goals(goals)):
+            self.limits = refused
+            return self._brake()
+        saved: list[Any] = [axis.save() for axis in axes]
+        commands = [axis.follow(goal) for axis, goal in zip(axes, goals, strict=True)]
+        self.limits = self._refuse(commands)
+        if not self.limits:
+            return commands
+        for axis, state in zip(axes, saved, strict=True):
+            axis.restore(state)
+        return self._brake()
+
+    def _brake(self) -> list[float]:
+        return [axis.follow(axis.stopping_point()) for axis in self._axes]
+
+    def _refuse_goals(self, goals: Sequence[float]) -> int:
+        """Why the robot may not be where its goals are; 0 when it may."""
+        if not all(isfinite(goal) for goal in goals):
+            return self.limits
+        inside = [min(max(goal, low), high) for goal, (low, high) in zip(goals, self._ranges, strict=True)]
+        free, why = self._judge(*self._space.clearances(inside))
+        return 0 if free >= self._enough else why
+
+    def _refuse(self, commands: list[float]) -> int:
+        """Why the way to rest from these commands is not free; 0 when it is."""
+        axes, reach = self._axes, self._reach
+        borders, apart = self._space.clearances(commands)
+        since, here, (free, why) = 0, commands, self._judge(borders, apart)
+        if not free >= self._enough:
+            return why
+        astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, reach, strict=True))
+        ticks = max(axis.ticks_to_stop() for axis in axes)
+        ends = [ticks] if ticks else []  # of pieces that are not proven yet, the next one last
+        seen: list[tuple[list[float], float]] = []
+        looked = 1
+        while ends:
+            until = ends[-1]
+            if len(seen) < len(ends):
+                there = [axis.after(until) for axis in axes]
+                free_there, why = self._judge(*self._space.clearances(there))
+                if not free_there >= self._enough:
+                    return why
+                seen.append((there, free_there))
+                looked += 1
+            there, free_there = seen[-1]
+            length = sum(abs(a - b) * far for a, b, far in zip(here, there, reach, strict=True)) + astray
+            if free + free_there >= length or until - since <= 1:
+                since, here, free = until, there, free_there
+                ends.pop()
+                seen.pop()
+            elif looked >= MOST_POINTS:
+                return why
+            else:
+                ends.append((since + until) // 2)
+        self._kept = [max(kept, min(self._margin, now)) for kept, now in zip(self._kept, borders, strict=True)]
+        self._kept_apart = max(self._kept_apart, min(self._margin, apart))
+        return 0
+
+    @property
+    def _enough(self) -> float:
+        """A point is allowed when it is free by this much, m."""
+        return self._margin - _ROUNDING
+
+    def _judge(self, borders: Sequence[float], apart: float) -> tuple[float, int]:
+        """How free a point is, m, and what is nearest to it."""
+        free, why = apart - self._kept_apart, _COLLISION
+        for distance, kept in zip(borders, self._kept, strict=True):
+            if distance - kept < free:
+                free, why = distance - kept, _WORKSPACE
+        return free + self._margin, why
