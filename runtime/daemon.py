@@ -23,6 +23,7 @@ from runtime import log, version
 from runtime.boot import Boot
 from runtime.config.config import Config
 from runtime.config.models import Safety
+from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
@@ -48,7 +49,7 @@ from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
-from runtime.status import headline, joints, memory_mb, status
+from runtime.status import headline, joints, limits, memory_mb, status
 from safety.beat import Heartbeat
 from safety.channels import TwoChannels
 from safety.envelope import Envelope
@@ -84,7 +85,7 @@ class Daemon:
         self.boot = Boot.read(config.safety.watchdog.device if config.safety.watchdog else None)
         self.gate = Gate()
         self.heartbeat = Heartbeat()
-        self.envelope = Envelope(config.joints, config.period_s)
+        self.envelope = Envelope(config.joints, config.period_s, self.state, space(config))
         self.notifier = Notifier()
         self.supervisor = self._supervisor()
 
@@ -255,7 +256,9 @@ class Daemon:
         watchdogs: list[Watchdog] = [ServiceWatchdog(self.notifier.watchdog, period_s)] if period_s else []
         if safety.watchdog:
             watchdogs.append(HardwareWatchdog(safety.watchdog.device, safety.watchdog.timeout))
-        slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
+        slowest_ramp_s = max(
+            joint.velocity_max / joint.acceleration_max + joint.jerk_window for joint in run.joints
+        )
         return Supervisor(
             estop=_estop(safety),
             drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
@@ -342,6 +345,7 @@ class Daemon:
 
         return {
             "joints": Handler(lambda args: joints(self), Role.OBSERVER),
+            "limits": Handler(lambda args: limits(self), Role.OBSERVER),
             "histograms": Handler(lambda args: self._histograms(), Role.OBSERVER),
             "clear_histograms": Handler(lambda args: self._clear_histograms(), Role.OPERATOR),
             "arm": Handler(plain(robot.arm), Role.OPERATOR),

@@ -29,7 +29,7 @@ def human(command: str, result: Any) -> str:
     """The result of a command, for a person."""
     if command == "status" and isinstance(result, dict):
         return _aligned(status(result))
-    if command == "joints" and isinstance(result, list):
+    if command in ("joints", "limits") and isinstance(result, list):
         return table(result)
     if result is None:
         return f"{command}: done"
