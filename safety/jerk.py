@@ -84,9 +84,11 @@ class JerkAxis:
 
     def after(self, ticks: int) -> float:
         """Where the joint is after `ticks` of braking from now on, rad."""
+        law, first = self._law, ticks - self._ticks + 1
+        if first >= (still := law.ticks_to_stop()):
+            return law.after(still)
         kept = list(self._window)[ticks:]
-        ahead = [self._law.after(tick) for tick in range(max(1, ticks - self._ticks + 1), ticks + 1)]
-        return (sum(kept) + sum(ahead)) / self._ticks
+        return (sum(kept) + sum([law.after(tick) for tick in range(max(1, first), ticks + 1)])) / self._ticks
 
     def wander(self) -> float:
         """How far the way to the stop may leave a way that never turns back, rad: all of it after a turn."""
