@@ -31,6 +31,9 @@ _STILL = 1e-9
 """Joints that step by less, rad, stand."""
 _WORKSPACE, _COLLISION = int(Limit.WORKSPACE), int(Limit.COLLISION)
 
+Clearances = tuple[list[float], float]
+"""Distance from each border, and the smallest one between two parts of the robot; m, negative when crossed."""
+
 
 class Space(Protocol):
     """Where a robot is, and what is near it."""
@@ -43,8 +46,8 @@ class Space(Protocol):
     def reach(self) -> Sequence[float]:
         """How far 1 rad of each joint moves anything that is watched at most, m."""
 
-    def clearances(self, angles: Sequence[float]) -> tuple[list[float], float]:
-        """Distance from each border, and the smallest one between two parts of the robot, m."""
+    def clearances(self, angles: Sequence[float]) -> Clearances:
+        """What the configuration `angles` (rad, in the robot's order) has for room."""
 
 
 class Guard:
@@ -61,6 +64,8 @@ class Guard:
         """Distance to keep from each border, m: the margin, or less for a robot that was closer; it only grows."""
         self._kept_apart = 0.0
         """The same between two parts of the robot."""
+        self._close = False
+        """Whether one of these is less than the margin."""
         self.limits = 0
         """Why all joints brake or stand: WORKSPACE, COLLISION or, while all is well, 0."""
 
@@ -68,8 +73,8 @@ class Guard:
         """Start over at rest in a configuration, rad. A robot that is outside may stay or come back, as long as it
         gets no deeper."""
         borders, apart = self._space.clearances(angles)
-        self._kept = [min(self._margin, distance) for distance in borders]
-        self._kept_apart = min(self._margin, apart)
+        self._kept_apart = apart
+        self._keep(borders, apart)
         self.limits = 0
 
     def follow(self, goals: Sequence[float]) -> list[float]:
@@ -104,37 +109,46 @@ class Guard:
     def _refuse(self, commands: list[float]) -> int:
         """Why the way to rest from these commands is not free; 0 when it is."""
         axes, reach = self._axes, self._reach
-        borders, apart = self._space.clearances(commands)
-        since, here, (free, why) = 0, commands, self._judge(borders, apart)
+        looked = [self._space.clearances(commands)]
+        since, here, (free, why) = 0, commands, self._judge(*looked[0])
         if not free >= self._enough:
             return why
         astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, reach, strict=True))
         ticks = max(axis.ticks_to_stop() for axis in axes)
         ends = [ticks] if ticks else []  # of pieces that are not proven yet, the next one last
         seen: list[tuple[list[float], float]] = []
-        looked = 1
         while ends:
             until = ends[-1]
             if len(seen) < len(ends):
                 there = [axis.after(until) for axis in axes]
-                free_there, why = self._judge(*self._space.clearances(there))
+                looked.append(self._space.clearances(there))
+                free_there, why = self._judge(*looked[-1])
                 if not free_there >= self._enough:
                     return why
                 seen.append((there, free_there))
-                looked += 1
             there, free_there = seen[-1]
             length = sum(abs(a - b) * far for a, b, far in zip(here, there, reach, strict=True)) + astray
             if free + free_there >= length or until - since <= 1:
                 since, here, free = until, there, free_there
                 ends.pop()
                 seen.pop()
-            elif looked >= MOST_POINTS:
+            elif len(looked) >= MOST_POINTS:
                 return why
             else:
                 ends.append((since + until) // 2)
-        self._kept = [max(kept, min(self._margin, now)) for kept, now in zip(self._kept, borders, strict=True)]
-        self._kept_apart = max(self._kept_apart, min(self._margin, apart))
+        if self._close:
+            self._come_back(looked)
         return 0
+
+    def _come_back(self, looked: Sequence[Clearances]) -> None:
+        """A robot that was too close has to keep what it gains, as far as it has it on all of its way to rest."""
+        gained = [min(distances) for distances in zip(*(borders for borders, _ in looked), strict=True)]
+        self._keep([max(pair) for pair in zip(self._kept, gained, strict=True)], min(apart for _, apart in looked))
+
+    def _keep(self, borders: Sequence[float], apart: float) -> None:
+        self._kept = [min(self._margin, distance) for distance in borders]
+        self._kept_apart = min(self._margin, max(self._kept_apart, apart))
+        self._close = min(self._kept_apart, *self._kept, self._margin) < self._margin
 
     @property
     def _enough(self) -> float:

@@ -300,6 +300,16 @@ def test_what_lies_between_the_ends_of_a_stop_is_seen(two: list[Joint]) -> None:
     assert envelope.limits.tolist() == [Limit.COLLISION, Limit.COLLISION]
 
 
+def test_between_two_poles_that_are_close_it_never_locks_itself_in(make_joint: MakeJoint) -> None:
+    # Where it comes to rest it is closer than it was on its way, and yet further away than at its start.
+    slow = [make_joint("x", acceleration_max=5.0), make_joint("y")]
+    envelope = start(slow, Slide([], [(0.1071 + 0j, 0.1), (-0.1135 + 0j, 0.1)]), 0.0, 0.0)
+    for goal in (-0.0045, -0.003):
+        for _ in range(50):
+            place = tick(envelope, goal, 0.0)
+        assert place[0] == pytest.approx(goal)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
