@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from drivers.joint import Joint
 from safety.axis import Axis, Limit
@@ -50,6 +50,22 @@ class Space(Protocol):
         """What the configuration `angles` (rad, in the robot's order) has for room."""
 
 
+class _Point(NamedTuple):
+    """A configuration on the way to rest."""
+
+    tick: int
+    """Ticks of braking until there."""
+    angles: Sequence[float]
+    free: float
+    """How far anything may move from here and stay inside, m."""
+    allowed: bool
+    """Whether it keeps its distances."""
+    why: int
+    """What is nearest, as a limit."""
+    borders: list[float]
+    apart: float
+
+
 class Guard:
     """Follows all joints' goals, or brakes all joints."""
 
@@ -72,9 +88,7 @@ class Guard:
     def reset(self, angles: Sequence[float]) -> None:
         """Start over at rest in a configuration, rad. A robot that is outside may stay or come back, as long as it
         gets no deeper."""
-        borders, apart = self._space.clearances(angles)
-        self._kept_apart = apart
-        self._keep(borders, apart)
+        self._keep(*self._space.clearances(angles))
         self.limits = 0
 
     def follow(self, goals: Sequence[float]) -> list[float]:
@@ -103,62 +117,54 @@ class Guard:
         if not all(isfinite(goal) for goal in goals):
             return self.limits
         inside = [min(max(goal, low), high) for goal, (low, high) in zip(goals, self._ranges, strict=True)]
-        free, why = self._judge(*self._space.clearances(inside))
-        return 0 if free >= self._enough else why
+        place = self._look(0, inside)
+        return 0 if place.allowed else place.why
 
     def _refuse(self, commands: list[float]) -> int:
         """Why the way to rest from these commands is not free; 0 when it is."""
         axes, reach = self._axes, self._reach
-        looked = [self._space.clearances(commands)]
-        since, here, (free, why) = 0, commands, self._judge(*looked[0])
-        if not free >= self._enough:
-            return why
-        astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, reach, strict=True))
         ticks = max(axis.ticks_to_stop() for axis in axes)
-        ends = [ticks] if ticks else []  # of pieces that are not proven yet, the next one last
-        seen: list[tuple[list[float], float]] = []
-        while ends:
-            until = ends[-1]
-            if len(seen) < len(ends):
-                there = [axis.after(until) for axis in axes]
-                looked.append(self._space.clearances(there))
-                free_there, why = self._judge(*looked[-1])
-                if not free_there >= self._enough:
-                    return why
-                seen.append((there, free_there))
-            there, free_there = seen[-1]
-            length = sum(abs(a - b) * far for a, b, far in zip(here, there, reach, strict=True)) + astray
-            if free + free_there >= length or until - since <= 1:
-                since, here, free = until, there, free_there
-                ends.pop()
-                seen.pop()
+        astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, reach, strict=True))
+        here = self._look(0, commands)
+        if not here.allowed:
+            return here.why
+        looked, ahead = [here], []
+        if ticks:
+            ahead.append(self._look(ticks, [axis.after(ticks) for axis in axes]))
+            looked += ahead
+        while ahead:  # the points after `here`, the next one last
+            there = ahead[-1]
+            if not there.allowed:
+                return there.why
+            turns = zip(here.angles, there.angles, reach, strict=True)
+            length = sum(abs(a - b) * far for a, b, far in turns) + astray
+            if here.free + there.free >= length or there.tick - here.tick <= 1:
+                here = ahead.pop()
             elif len(looked) >= MOST_POINTS:
-                return why
+                return there.why
             else:
-                ends.append((since + until) // 2)
+                middle = (here.tick + there.tick) // 2
+                ahead.append(self._look(middle, [axis.after(middle) for axis in axes]))
+                looked.append(ahead[-1])
         if self._close:
             self._come_back(looked)
         return 0
 
-    def _come_back(self, looked: Sequence[Clearances]) -> None:
-        """A robot that was too close has to keep what it gains, as far as it has it on all of its way to rest."""
-        gained = [min(distances) for distances in zip(*(borders for borders, _ in looked), strict=True)]
-        self._keep([max(pair) for pair in zip(self._kept, gained, strict=True)], min(apart for _, apart in looked))
-
-    def _keep(self, borders: Sequence[float], apart: float) -> None:
-        self._kept = [min(self._margin, distance) for distance in borders]
-        self._kept_apart = min(self._margin, max(self._kept_apart, apart))
-        self._close = min(self._kept_apart, *self._kept, self._margin) < self._margin
-
-    @property
-    def _enough(self) -> float:
-        """A point is allowed when it is free by this much, m."""
-        return self._margin - _ROUNDING
-
-    def _judge(self, borders: Sequence[float], apart: float) -> tuple[float, int]:
-        """How free a point is, m, and what is nearest to it."""
+    def _look(self, tick: int, angles: Sequence[float]) -> _Point:
+        borders, apart = self._space.clearances(angles)
         free, why = apart - self._kept_apart, _COLLISION
         for distance, kept in zip(borders, self._kept, strict=True):
             if distance - kept < free:
                 free, why = distance - kept, _WORKSPACE
-        return free + self._margin, why
+        return _Point(tick, angles, free + self._margin, free >= -_ROUNDING, why, borders, apart)
+
+    def _come_back(self, looked: Sequence[_Point]) -> None:
+        """A robot that was too close has to keep what it gains, as far as it has it on all of its way to rest."""
+        gained = [min(distances) for distances in zip(*(point.borders for point in looked), strict=True)]
+        borders = [max(pair) for pair in zip(self._kept, gained, strict=True)]
+        self._keep(borders, max(self._kept_apart, min(point.apart for point in looked)))
+
+    def _keep(self, borders: Sequence[float], apart: float) -> None:
+        self._kept = [min(self._margin, distance) for distance in borders]
+        self._kept_apart = min(self._margin, apart)
+        self._close = min(self._kept_apart, *self._kept, self._margin) < self._margin
