@@ -45,7 +45,7 @@ class Limit(IntFlag):
     JERK = 16
     """The command trails the goal, so that its acceleration changes no faster than it may."""
     TORQUE = 32
-    """The goal is so far from the measured position that its torque would be too high or grow too fast."""
+    """The motor's torque would be too high, or grow too fast: the goal is pulled towards the measured position."""
     WORKSPACE = 64
     """The tool would leave the workspace: all joints brake to a stop."""
     COLLISION = 128

@@ -33,18 +33,19 @@ class Envelope:
     ) -> None:
         """`joints`: in the robot's order. `period_s`: the time between two calls of `apply`, s.
 
-        `state`: the measured state, for joints with a `torque_rate_max`; without it they have no such limit.
-        `space`: the workspace and the robot's own shape, when they are configured.
+        `state`: the measured state, which joints with a `torque_rate_max` need. `space`: the workspace and the
+        robot's own shape, when they are configured. Raises EnvelopeError when the state is missing.
         """
         self._names = [joint.name for joint in joints]
+        blind = [joint.name for joint in joints if joint.torque_rate_max is not None and state is None]
+        if blind:
+            raise EnvelopeError(f"the torque of {', '.join(blind)} is limited, which needs the measured state")
         self._period_s = period_s
         self._axes = [JerkAxis(j, period_s) if j.jerk_max is not None else Axis(j, period_s) for j in joints]
         self._smoothings = [(i, Smoothing(j, period_s)) for i, j in enumerate(joints) if j.smoothing is not None]
         self._state = state
         self._torques = [
-            (i, TorqueLimit(j, period_s))
-            for i, j in enumerate(joints)
-            if state is not None and j.torque_rate_max is not None
+            (i, TorqueLimit(j, period_s)) for i, j in enumerate(joints) if j.torque_rate_max is not None
         ]
         self._guard = Guard(joints, self._axes, space) if space is not None else None
         self._counts: list[dict[int, int]] = [{} for _ in joints]

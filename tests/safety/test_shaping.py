@@ -12,6 +12,7 @@ from drivers.joint import Joint
 from drivers.state import Floats, JointState
 from safety.axis import Limit
 from safety.envelope import Envelope
+from safety.errors import EnvelopeError
 
 DT = 0.01
 MakeJoint = Callable[..., Joint]
@@ -161,6 +162,11 @@ def test_a_reading_that_says_nothing_leaves_the_other_limits(soft: MakeJoint, re
     assert_within_limits(path, soft())
     assert path[-1] == 1.5
     assert envelope.counts[Limit.TORQUE][0] == 0
+
+
+def test_without_the_measured_state_there_is_no_such_limit_and_no_envelope(soft: MakeJoint) -> None:
+    with pytest.raises(EnvelopeError, match="the torque of elbow is limited, which needs the measured state"):
+        Envelope([soft()], DT)
 
 
 def test_one_missing_answer_is_no_old_reading(soft: MakeJoint) -> None:

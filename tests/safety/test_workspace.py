@@ -149,6 +149,15 @@ def test_pairs_that_are_ignored_are_not_compared(make_space: Callable[..., Kinem
     assert make_space(capsule=SHAPE, ignore=ignore).clearances(folded)[1] == RANGE
 
 
+def test_many_capsules_that_touch_at_once_are_all_seen(make_space: Callable[..., Kinematics]) -> None:
+    folded = [0.0, 3.0, 0.0]
+    _, nearest = make_space(capsule=SHAPE).clearances(folded)
+    crowd = make_space(capsule=[{**part, "radius": 0.5} for part in SHAPE for _ in range(40)] + SHAPE)
+    assert crowd._model.npair == 41 * 41 * 3
+    assert crowd.clearances(folded)[1] < nearest - 0.8
+    assert crowd._data.ncon >= crowd._model.npair - 3, "but for the thin ones"
+
+
 @given(angles, angles)
 def test_nothing_moves_further_than_the_reach_of_the_joints(
     make_space: Callable[..., Kinematics], one: Sequence[float], other: Sequence[float]
