@@ -108,8 +108,6 @@ class Skeleton:
     def _write(self, capsules: Sequence[Capsule], reach: float) -> str:
         root = ElementTree.Element("mujoco")
         ElementTree.SubElement(root, "compiler", angle="radian")
-        # Room for every pair to touch at once: MuJoCo drops contacts that do not fit.
-        ElementTree.SubElement(root, "size", memory=str(1_000_000 + 10_000 * len(self.pairs)))
         elements = {0: ElementTree.SubElement(root, "worldbody")}
         carriers = [*self.carriers, self._tool[0]] if self._tool else self.carriers
         for body in sorted({body for carrier in carriers for body in self._way_up(carrier)}):
