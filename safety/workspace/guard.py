@@ -1,6 +1,7 @@
 """Lets a tick's commands pass only if the robot can stop after them, inside its workspace and not in itself.
 
-What is checked is the way on which all joints would come to rest if they braked from the new commands on. When it
+What is checked is the step to the new commands, and the way on which all joints would come to rest if they braked
+from there on. When it
 is free, the commands are taken. Otherwise all joints brake, on the way that was found free a tick ago: so there is
 a free way to rest in every tick, whatever the goals are. The joints stand then until their goals are allowed.
 
@@ -24,7 +25,7 @@ from safety.axis import Axis, Limit
 from safety.jerk import JerkAxis
 
 MOST_POINTS = 8
-"""Configurations that are looked at in a tick, at most; one more while the robot waits for an allowed goal."""
+"""Configurations that are looked at in a tick, at most; two more when the robot stands and waits."""
 
 _ROUNDING = 1e-9
 _STILL = 1e-9
@@ -82,6 +83,8 @@ class Guard:
         """The same between two parts of the robot."""
         self._close = False
         """Whether one of these is less than the margin."""
+        self._before = _Point(0, (), 0.0, False, 0, [], 0.0)
+        """Where the last commands were; `angles` is empty when braking led there."""
         self.limits = 0
         """Why all joints brake or stand: WORKSPACE, COLLISION or, while all is well, 0."""
 
@@ -89,6 +92,7 @@ class Guard:
         """Start over at rest in a configuration, rad. A robot that is outside may stay or come back, as long as it
         gets no deeper."""
         self._keep(*self._space.clearances(angles))
+        self._before = self._look(0, angles)
         self.limits = 0
 
     def follow(self, goals: Sequence[float]) -> list[float]:
@@ -100,6 +104,8 @@ class Guard:
         if self.limits and (refused := self._refuse_goals(goals)):
             self.limits = refused
             return self._brake()
+        if not self._before.angles:
+            self._before = self._look(0, [axis.last for axis in axes])
         saved: list[Any] = [axis.save() for axis in axes]
         commands = [axis.follow(goal) for axis, goal in zip(axes, goals, strict=True)]
         self.limits = self._refuse(commands)
@@ -110,6 +116,7 @@ class Guard:
         return self._brake()
 
     def _brake(self) -> list[float]:
+        self._before = self._before._replace(angles=())
         return [axis.follow(axis.stopping_point()) for axis in self._axes]
 
     def _refuse_goals(self, goals: Sequence[float]) -> int:
@@ -122,13 +129,15 @@ class Guard:
 
     def _refuse(self, commands: list[float]) -> int:
         """Why the way to rest from these commands is not free; 0 when it is."""
-        axes, reach = self._axes, self._reach
+        axes = self._axes
         ticks = max(axis.ticks_to_stop() for axis in axes)
-        astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, reach, strict=True))
+        astray = 2 * sum(axis.wander() * far for axis, far in zip(axes, self._reach, strict=True))
         here = self._look(0, commands)
         if not here.allowed:
             return here.why
-        looked, ahead = [here], []
+        if not self._proven(self._before, here, astray):
+            return here.why
+        before, looked, ahead = here, [here], []
         if ticks:
             ahead.append(self._look(ticks, [axis.after(ticks) for axis in axes]))
             looked += ahead
@@ -136,11 +145,9 @@ class Guard:
             there = ahead[-1]
             if not there.allowed:
                 return there.why
-            turns = zip(here.angles, there.angles, reach, strict=True)
-            length = sum(abs(a - b) * far for a, b, far in turns) + astray
-            if here.free + there.free >= length or there.tick - here.tick <= 1:
+            if self._proven(here, there, astray):
                 here = ahead.pop()
-            elif len(looked) >= MOST_POINTS:
+            elif len(looked) >= MOST_POINTS or there.tick - here.tick <= 1:
                 return there.why
             else:
                 middle = (here.tick + there.tick) // 2
@@ -148,7 +155,13 @@ class Guard:
                 looked.append(ahead[-1])
         if self._close:
             self._come_back(looked)
+        self._before = before
         return 0
+
+    def _proven(self, here: _Point, there: _Point, astray: float) -> bool:
+        """Whether all that lies between two points is free."""
+        turns = zip(here.angles, there.angles, self._reach, strict=True)
+        return here.free + there.free >= sum(abs(a - b) * far for a, b, far in turns) + astray
 
     def _look(self, tick: int, angles: Sequence[float]) -> _Point:
         borders, apart = self._space.clearances(angles)
