@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
+LONGEST_JERK_WINDOW = 1.0
+"""Longest `Joint.jerk_window`, s: by so much a joint stops later than without."""
+
 
 class Options(BaseModel):
     """Base of everything that is read from a config: unknown keys are mistakes, values never change."""
@@ -47,8 +50,17 @@ class Joint(Options):
     """What becomes of the joint after a controlled stop because of a fault or a safety function. `limp`: torque
     off. `hold`: it keeps its torque, and so does the whole robot, until `reset` or `disarm`; for a joint that
     would fall. `brake`: torque off, and the motor's own holding brake closes."""
+    jerk_max: float | None = Field(default=None, gt=0)
+    """Highest change of acceleration that may be commanded, rad/s³. Commands then trail their goals by up to
+    `acceleration_max / jerk_max` (s), which has to be 0.5 s or less. Left out: not limited."""
+    smoothing: float | None = Field(default=None, gt=0, le=10)
+    """Time constant (s) of a first-order low-pass that goals pass before the limits. Left out: none."""
     torque_max: float | None = Field(default=None, gt=0)
     """Highest joint torque, Nm; required by drivers of torque-controlled motors."""
+    torque_rate_max: float | None = Field(default=None, gt=0)
+    """How fast the torque that commands ask of a motor in MIT mode may grow, Nm/s. With it, a command goes no
+    further from the measured position than `torque_max` and this rate allow. Left out: commands do not depend on
+    the measurement, and only the motor limits its torque."""
     kp: float | None = Field(default=None, ge=0)
     """Stiffness of the motor's position loop at the joint, Nm/rad; required by drivers in MIT mode."""
     kd: float | None = Field(default=None, ge=0)
@@ -62,6 +74,30 @@ class Joint(Options):
                 f"position_max {self.position_max}; give the lower angle first"
             )
         return self
+
+    @model_validator(mode="after")
+    def _jerk_window_is_short(self) -> Joint:
+        if self.jerk_max is not None and self.jerk_window > LONGEST_JERK_WINDOW:
+            lowest = 2 * self.acceleration_max / LONGEST_JERK_WINDOW
+            raise ValueError(
+                f"joint {self.name}: found jerk_max {self.jerk_max:g}, expected at least {lowest:g} "
+                f"(2 acceleration_max / {LONGEST_JERK_WINDOW:g} s): a stop takes so much longer; raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _torque_rate_has_a_law(self) -> Joint:
+        if self.torque_rate_max is not None and not (self.torque_max and self.kp and self.kd is not None):
+            raise ValueError(
+                f"joint {self.name}: found torque_rate_max without torque_max, kp above 0 and kd, from which the "
+                "motor's torque follows; add them or remove it"
+            )
+        return self
+
+    @property
+    def jerk_window(self) -> float:
+        """Time over which commands are averaged to keep to `jerk_max`, s; 0 without it."""
+        return 2 * self.acceleration_max / self.jerk_max if self.jerk_max is not None else 0.0
 
     def to_motor(self, angle: float) -> float:
         """Motor angle (rad) at a joint angle (rad)."""

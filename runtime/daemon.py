@@ -25,6 +25,7 @@ from runtime.arming.model import ModelFile
 from runtime.boot import Boot
 from runtime.config.config import Config
 from runtime.config.models import Safety
+from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
@@ -52,7 +53,7 @@ from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.stages.build import commissioning
 from runtime.stages.parts import parts
-from runtime.status import headline, joints, memory_mb, status
+from runtime.status import headline, joints, limits, memory_mb, status
 from runtime.watches import build_watches
 from safety.beat import Heartbeat
 from safety.channels import TwoChannels
@@ -89,7 +90,7 @@ class Daemon:
         self.boot = Boot.read(config.safety.watchdog.device if config.safety.watchdog else None)
         self.gate = Gate()
         self.heartbeat = Heartbeat()
-        self.envelope = Envelope(config.joints, config.period_s)
+        self.envelope = Envelope(config.joints, config.period_s, self.state, space(config))
         self.notifier = Notifier()
         self.watchdogs = self._watchdogs()
         self.supervisor = self._supervisor()
@@ -274,7 +275,9 @@ class Daemon:
 
     def _supervisor(self) -> Supervisor:
         safety, run = self.config.safety, self.config
-        slowest_ramp_s = max(joint.velocity_max / joint.acceleration_max for joint in run.joints)
+        slowest_ramp_s = max(
+            joint.velocity_max / joint.acceleration_max + joint.jerk_window for joint in run.joints
+        )
         return Supervisor(
             estop=_estop(safety),
             drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
@@ -374,6 +377,7 @@ class Daemon:
 
         return {
             "joints": Handler(lambda args: joints(self), Role.OBSERVER),
+            "limits": Handler(lambda args: limits(self), Role.OBSERVER),
             "histograms": Handler(lambda args: self._histograms(), Role.OBSERVER),
             "clear_histograms": Handler(lambda args: self._clear_histograms(), Role.OPERATOR),
             "preflight": operates(plain(robot.preflight)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.bus import Bus, BusCounters
 from runtime import version
 from runtime.control.modes import LATCHED, Mode
+from safety.axis import Limit
 
 if TYPE_CHECKING:
     from runtime.daemon import Daemon
@@ -89,6 +90,21 @@ def joints(daemon: Daemon) -> list[dict[str, Any]]:
                 "limit": {name: counts[i] for name, counts in limits.items()},
             }
     return result
+
+
+def limits(daemon: Daemon) -> list[dict[str, Any]]:
+    """One entry per joint, in the robot's order: which limits act now, and in how many ticks since the start."""
+    envelope = daemon.envelope
+    now = envelope.limits.tolist() if daemon.loop.modes.energised else [0] * len(daemon.config.joints)
+    counts = {str(limit.name).lower(): ticks.tolist() for limit, ticks in envelope.counts.items()}
+    return [
+        {
+            "name": joint.name,
+            "now": [str(limit.name).lower() for limit in Limit if now[i] & limit],
+            **{name: ticks[i] for name, ticks in counts.items()},
+        }
+        for i, joint in enumerate(daemon.config.joints)
+    ]
 
 
 def headline(daemon: Daemon) -> str:

@@ -27,6 +27,10 @@ TOLERANCE = 1e-6
 """A command that misses its goal by less than this, rad, is not counted as limited."""
 
 
+AxisState = tuple[float, float, int, float, float, float, float, bool, bool, float, float, bool]
+"""All that changes in an axis."""
+
+
 class Limit(IntFlag):
     """Why a command differs from its goal."""
 
@@ -38,10 +42,18 @@ class Limit(IntFlag):
     """The joint speeds up or brakes as hard as it may and is not at the goal."""
     NOT_FINITE = 8
     """The goal is NaN or infinite: the joint brakes to a stop."""
+    JERK = 16
+    """The command trails the goal, so that its acceleration changes no faster than it may."""
+    TORQUE = 32
+    """The motor's torque would be too high, or grow too fast: the goal is pulled towards the measured position."""
+    WORKSPACE = 64
+    """The tool would leave the workspace: all joints brake to a stop."""
+    COLLISION = 128
+    """Two parts of the robot would come too close: all joints brake to a stop."""
 
 
 # As plain numbers: flags are slow to join.
-_POSITION, _VELOCITY, _ACCELERATION, _NOT_FINITE = (int(limit) for limit in Limit)
+_POSITION, _VELOCITY, _ACCELERATION, _NOT_FINITE = (int(limit) for limit in list(Limit)[:4])
 
 
 class Axis:
@@ -69,11 +81,11 @@ class Axis:
         "_top",
         "_tracking",
         "_upper",
-        "counts",
         "last",
         "limits",
         "step",
     )
+    _outside: bool
 
     def __init__(self, joint: Joint, period_s: float) -> None:
         """`period_s`: the time between two calls of `follow`, s. Call `reset` first."""
@@ -94,8 +106,6 @@ class Axis:
 
         self.limits = 0
         """`Limit` bits of the last tick."""
-        self.counts = [0] * 16
-        """Ticks since the start in which limits acted, by the bits of `limits`."""
         self.reset(middle)
 
     def reset(self, position: float) -> None:
@@ -108,7 +118,7 @@ class Axis:
         self._goal = position
         self._slowest = self._fastest = 0.0  # the speeds that a goal which moves now, too, is believed to have
         self._rest = position
-        self._stopping = False  # `_rest` was handed out and may come back as a goal
+        self._stopping = False  # a goal at `_rest` does not move
         self._narrow()
         self._tracking = not self._outside  # the last command was its goal, in its last step as well
 
@@ -183,8 +193,7 @@ class Axis:
         if self._outside:
             self._narrow()
         if command != goal:
-            self.limits = bits = self._explain(goal, wanted) if finite else _NOT_FINITE
-            self.counts[bits] += 1
+            self.limits = self._explain(goal, wanted) if finite else _NOT_FINITE
         else:
             self.limits = 0
             self._tracking = self.step == move and not (self._outside or self._stopping)
@@ -195,11 +204,68 @@ class Axis:
 
         Given to `follow` as the goal from the next tick on, it ramps the joint down without turning back.
         """
-        self._lose_track()
-        rest = self.last + copysign(self._way_to_stop(abs(self.step)), self.step)
-        self._rest = min(max(rest, self._lower), self._upper)
-        self._stopping = True
+        self.expect_rest(self.last + copysign(self._way_to_stop(abs(self.step)), self.step))
         return self._rest
+
+    def expect_rest(self, goal: float) -> None:
+        """Take `goal`, if it comes next, for a place to stand at, although it may have moved until now."""
+        self._lose_track()
+        self._rest = min(max(goal, self._lower), self._upper)
+        self._stopping = True
+
+    def at_rest(self, step: float) -> bool:
+        """Whether the joint is commanded to move no more than `step` a tick, rad."""
+        return abs(self.step) <= step
+
+    # -- where it would be if it braked from now on, and back to what it was: for laws that look at all joints
+
+    def ticks_to_stop(self) -> int:
+        """Ticks of braking after which the joint stands."""
+        return int(abs(self.step) / self._brake)
+
+    def after(self, ticks: int) -> float:
+        """Where the joint is after `ticks` of braking from now on, rad; the way there never turns back."""
+        count = min(ticks, self.ticks_to_stop())
+        way = abs(self.step) * count - self._half_brake * count * (count + 1.0)
+        return min(max(self.last + copysign(way, self.step), self._lower), self._upper)
+
+    def wander(self) -> float:
+        """How far the way to the stop may leave a way that never turns back, rad."""
+        return 0.0
+
+    def save(self) -> AxisState:
+        """What `restore` takes to undo what was followed since."""
+        return (
+            self.last,
+            self.step,
+            self.limits,
+            self._goal,
+            self._slowest,
+            self._fastest,
+            self._rest,
+            self._stopping,
+            self._tracking,
+            self._lower,
+            self._upper,
+            self._outside,
+        )
+
+    def restore(self, saved: AxisState) -> None:
+        """Be as when `save` was called."""
+        (
+            self.last,
+            self.step,
+            self.limits,
+            self._goal,
+            self._slowest,
+            self._fastest,
+            self._rest,
+            self._stopping,
+            self._tracking,
+            self._lower,
+            self._upper,
+            self._outside,
+        ) = saved
 
     def _lose_track(self) -> None:
         """Work out what the short way leaves open: it follows from the last step of a goal that was met."""

@@ -7,25 +7,49 @@ from collections.abc import Sequence
 import numpy as np
 
 from drivers.joint import Joint
-from drivers.state import Floats, Ints
+from drivers.state import Floats, Ints, JointState
 from safety.axis import Axis, Limit
 from safety.errors import EnvelopeError
+from safety.jerk import JerkAxis
+from safety.shaping import Smoothing, TorqueLimit
+from safety.workspace.guard import Guard, Space
 
 
 class Envelope:
-    """Clamps position, velocity and acceleration of all joints, every tick.
+    """Clamps position, velocity, acceleration and, where configured, jerk of all joints, every tick.
+
+    A tick goes one way: each goal is smoothed and pulled towards the measurement where a joint asks for it
+    (`safety.shaping`), each joint's law makes a command of it (`safety.axis`, `safety.jerk`), and the guard, when
+    there is a workspace, lets all commands pass or has all joints brake (`safety.workspace.guard`).
 
     A goal that moves within the limits passes unchanged, bit by bit. Any other goal is approached as fast as
     the limits allow, braking early enough to meet it at its own speed; a goal's speed is believed only when it
     has had it for two ticks, so a jump is never mistaken for motion. A joint that is outside its range when
-    armed may stay or move towards the range, never further out. The law of one joint is in `safety.axis`.
+    armed may stay or move towards the range, never further out.
     """
 
-    def __init__(self, joints: Sequence[Joint], period_s: float) -> None:
-        """`joints`: in the robot's order. `period_s`: the time between two calls of `apply`, s."""
+    def __init__(
+        self, joints: Sequence[Joint], period_s: float, state: JointState | None = None, space: Space | None = None
+    ) -> None:
+        """`joints`: in the robot's order. `period_s`: the time between two calls of `apply`, s.
+
+        `state`: the measured state, which joints with a `torque_rate_max` need. `space`: the workspace and the
+        robot's own shape, when they are configured. Raises EnvelopeError when the state is missing.
+        """
         self._names = [joint.name for joint in joints]
+        blind = [joint.name for joint in joints if joint.torque_rate_max is not None and state is None]
+        if blind:
+            raise EnvelopeError(f"the torque of {', '.join(blind)} is limited, which needs the measured state")
         self._period_s = period_s
-        self._axes = [Axis(joint, period_s) for joint in joints]
+        self._axes = [JerkAxis(j, period_s) if j.jerk_max is not None else Axis(j, period_s) for j in joints]
+        self._smoothings = [(i, Smoothing(j, period_s)) for i, j in enumerate(joints) if j.smoothing is not None]
+        self._state = state
+        self._torques = [
+            (i, TorqueLimit(j, period_s)) for i, j in enumerate(joints) if j.torque_rate_max is not None
+        ]
+        self._guard = Guard(joints, self._axes, space) if space is not None else None
+        self._counts: list[dict[int, int]] = [{} for _ in joints]
+        """Ticks since the start in which limits acted, by the bits of `limits`; one for each joint."""
         self._ready = False
         self._last: Floats = np.zeros(len(joints))
         self.limits: Ints = np.zeros(len(joints), np.int64)
@@ -46,10 +70,13 @@ class Envelope:
             raise EnvelopeError(
                 f"no measured position of {', '.join(unknown)}; wait until every joint has answered"
             )
-        for axis, angle in zip(self._axes, position.tolist(), strict=True):
+        angles = position.tolist()
+        for axis, angle in zip(self._axes, angles, strict=True):
             axis.reset(angle)
+        if self._guard is not None:
+            self._guard.reset(angles)
         self._last[:] = position
-        self._show_limits()
+        self._show_limits([0] * len(angles))
         self._ready = True
 
     def set_speed(self, factor: float) -> None:
@@ -68,9 +95,16 @@ class Envelope:
         """
         if not self._ready:
             raise EnvelopeError("the envelope does not know where the joints are; call reset first")
-        self._last[:] = [axis.follow(angle) for axis, angle in zip(self._axes, goal.tolist(), strict=True)]
+        goals = goal.tolist()
+        if self._smoothings or self._torques:
+            self._shape(goals)
+        if self._guard is None:
+            commands = [axis.follow(angle) for axis, angle in zip(self._axes, goals, strict=True)]
+        else:
+            commands = self._guard.follow(goals)
+        self._last[:] = commands
         out[:] = self._last
-        self._show_limits()
+        self._count()
 
     def stopping_point(self, out: Floats) -> None:
         """Write where each joint comes to rest, rad, shape (joints,), when it brakes from now on.
@@ -78,6 +112,8 @@ class Envelope:
         Given to `apply` as the goal from the next tick on, it ramps every joint down without turning back.
         """
         out[:] = [axis.stopping_point() for axis in self._axes]
+        for i, smoothing in self._smoothings:
+            smoothing.rest = float(out[i])
 
     @property
     def position(self) -> Floats:
@@ -92,16 +128,45 @@ class Envelope:
     @property
     def counts(self) -> dict[Limit, Ints]:
         """Ticks since the start in which each limit acted, by joint, shape (joints,)."""
-        seen = np.array([axis.counts for axis in self._axes], np.int64).reshape(len(self._axes), -1)
-        bits = np.arange(seen.shape[1])
-        return {limit: seen[:, bits & limit != 0].sum(axis=1) for limit in Limit}
+        return {
+            limit: np.array(
+                [sum(n for bits, n in seen.items() if bits & limit) for seen in self._counts], np.int64
+            )
+            for limit in Limit
+        }
 
     def at_rest(self, eps: float = 1e-6) -> bool:
-        """Whether no joint is commanded to move faster than `eps`, rad/s."""
-        return all(abs(axis.step) <= eps * self._period_s for axis in self._axes)
+        """Whether no joint is commanded to move faster than `eps`, rad/s, now or later on its way to rest."""
+        step = eps * self._period_s
+        return all(axis.at_rest(step) for axis in self._axes)
 
-    def _show_limits(self) -> None:
+    def _shape(self, goals: list[float]) -> None:
+        last = self._last.tolist()
+        for i, smoothing in self._smoothings:
+            goals[i] = smoothing.follow(goals[i], last[i])
+        if self._torques and self._state is not None:
+            position, velocity = self._state.position.tolist(), self._state.velocity.tolist()
+            missed = self._state.missed.tolist()
+            for i, torque in self._torques:
+                goals[i] = torque.follow(goals[i], last[i], position[i], velocity[i], missed[i])
+                if torque.limits:
+                    # A bound that moves with the joint may stop with it at any time.
+                    self._axes[i].expect_rest(goals[i])
+
+    def _count(self) -> None:
         limits = [axis.limits for axis in self._axes]
+        for i, smoothing in self._smoothings:
+            limits[i] |= smoothing.limits
+        for i, torque in self._torques:
+            limits[i] |= torque.limits
+        if self._guard is not None and (refused := self._guard.limits):
+            limits = [bits | refused for bits in limits]
+        for bits, counts in zip(limits, self._counts, strict=True):
+            if bits:
+                counts[bits] = counts.get(bits, 0) + 1
+        self._show_limits(limits)
+
+    def _show_limits(self, limits: list[int]) -> None:
         if limits != self._limits:
             self._limits = limits
             self.limits[:] = limits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class SafetyError(Exception):
     """Base of all errors of this package."""
@@ -17,3 +19,12 @@ class SupervisorError(SafetyError):
 
 class WatchdogError(SafetyError):
     """A hardware watchdog could not be armed: which device, what was found, what to do."""
+
+
+class WorkspaceError(SafetyError):
+    """A robot's model cannot tell where the robot is."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        """One sentence for each: what was found, and what there is."""
+        super().__init__("; ".join(problems))

@@ -10,7 +10,8 @@ import numpy as np
 
 from configs.demo.expert import FIELDS, HORIZON, JOINTS, KD, KP, LIMIT, RATE, Array
 from drivers.emulated.plant import Plant
-from drivers.joint import Joint
+from runtime.config.load import load
+from runtime.config.workspace import space
 from safety.envelope import Envelope
 
 Policy = Callable[[Array], Array]
@@ -19,10 +20,7 @@ TICK = 0.01
 POSITION_STEP = 2 * np.pi / 4096
 VELOCITY_STEP = 0.024
 MODEL = Path(__file__).with_name("arm.xml")
-LOWEST = (-2.8, -1.30, -1.4, -2.8, -1.8, -2.8, -0.02)
-HIGHEST = (2.8, 1.5, 1.15, 2.8, 2.0, 2.8, 1.65)
-VELOCITY_MAX = (3.0,) * 6 + (4.0,)
-ACCELERATION_MAX = (40.0,) * 6 + (80.0,)
+CONFIG = Path(__file__).parents[1] / "demo.toml"
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,9 @@ class Result:
 
 
 def envelope() -> Envelope:
-    """The limits of the demo's joints."""
-    return Envelope(
-        [
-            Joint(
-                name=name,
-                bus="arm",
-                id=i + 1,
-                model="XM430-W350",
-                position_min=LOWEST[i],
-                position_max=HIGHEST[i],
-                velocity_max=VELOCITY_MAX[i],
-                acceleration_max=ACCELERATION_MAX[i],
-            )
-            for i, name in enumerate(JOINTS)
-        ],
-        TICK,
-    )
+    """The demo's limits and workspace."""
+    config = load(CONFIG)
+    return Envelope(config.joints, config.period_s, None, space(config))
 
 
 def run(

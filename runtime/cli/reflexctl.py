@@ -47,6 +47,7 @@ _SIMPLE = {
     "reset": "leave ESTOP, FAULT or HELD, when their causes are gone",
     "reload": "read the config again and take over all changes, or refuse; the motors must be off",
     "joints": "show every joint",
+    "limits": "show which limits of the envelope act on which joint now, and in how many ticks since the start",
     "histograms": "show how late the ticks were and what they cost",
     "version": "show the versions of reflexctl and of the daemon",
 }

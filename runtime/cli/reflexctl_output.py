@@ -37,7 +37,7 @@ def human(command: str, result: Any) -> str:
         return _aligned(preflight(result))
     if command == "promote" and isinstance(result, dict):
         return "\n".join(_stage({"stage": result}))
-    if command == "joints" and isinstance(result, list):
+    if command in ("joints", "limits") and isinstance(result, list):
         return table(result)
     if result is None:
         return f"{command}: done"

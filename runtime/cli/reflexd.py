@@ -91,6 +91,7 @@ def _run(args: argparse.Namespace) -> int:
 
     from drivers.errors import DriverError
     from runtime import log
+    from runtime.config.errors import ConfigError
     from runtime.control.realtime import RealtimeError
     from runtime.daemon import Daemon
     from runtime.link.errors import SocketError
@@ -102,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
     code = 0
     try:
         uvloop.run(Daemon(config, partial(_read, args)).run())
-    except* (DriverError, SafetyError, SocketError, RealtimeError) as group:
+    except* (ConfigError, DriverError, SafetyError, SocketError, RealtimeError) as group:
         for error in _leaves(group):
             print(f"reflexd: {error}", file=sys.stderr)
         code = 1

@@ -12,6 +12,7 @@ from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
 from runtime.config.zones import Geofence, ProtectiveField
 from runtime.policy.terms import ActionTerm, ObservationTerm
+from safety.workspace.options import WorkspaceOptions
 
 Cpu = Annotated[int, Field(ge=0, lt=1024)]
 
@@ -135,6 +136,8 @@ class Safety(Options):
     """What must hold before a motor is energised."""
     stages: Stages | None = None
     """Commissioning in stages."""
+    workspace: WorkspaceOptions | None = None
+    """Where the tool may be, and the robot's own shape."""
 
     def stall_s(self, period_s: float) -> float:
         """Oldest beat of the control loop that is allowed, s; `period_s`: the loop's period."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from drivers.bus import Bus, BusOptions, CycleTime
@@ -165,6 +166,7 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
     _heartbeat(draft, safety, warnings)
     if safety.stages is not None and safety.stages.single_person:
         warnings.append("safety.stages.single_person is true: nobody else looks before the robot gets faster")
+    _workspace(draft, safety)
     if safety.estop is None and safety.run_without_estop:
         warnings.append("safety.run_without_estop is true: motors are energised and no e-stop can stop them")
     elif safety.estop is None:
@@ -186,6 +188,21 @@ def _safety(draft: Draft, warnings: list[str]) -> None:
             "no [safety.drive_enable]: nothing cuts the motors' power when a bus does not answer; "
             "configure the line that feeds the power relay"
         )
+
+
+def _workspace(draft: Draft, safety: Safety) -> None:
+    """Whether the workspace's model can be read; what must be in it is up to `runtime.config.workspace`."""
+    workspace = safety.workspace
+    if workspace is None:
+        return
+    if find_spec("mujoco") is None:
+        draft.report(
+            ("safety", "workspace"),
+            "found no package mujoco, expected it because of this section; install the extra `model` "
+            "(pip install 'reflexd[model]') or remove the section",
+        )
+    path = draft.existing_file(("safety", "workspace", "model"), workspace.model, "an MJCF or URDF model")
+    draft.safety = safety.model_copy(update={"workspace": workspace.model_copy(update={"model": path})})
 
 
 def _heartbeat(draft: Draft, safety: Safety, warnings: list[str]) -> None:

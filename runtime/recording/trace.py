@@ -34,7 +34,12 @@ _JOINT_FIELDS = (
     ("age_s", "float64", "age of the measurement, s"),
     ("plan", "float64", "goal before the envelope, rad"),
     ("command", "float64", "goal sent to the motor, rad"),
-    ("limits", "int64", "limits that acted, bits: 1 position 2 velocity 4 acceleration 8 not finite"),
+    (
+        "limits",
+        "int64",
+        "limits that acted, bits: 1 position 2 velocity 4 acceleration 8 not finite 16 jerk 32 torque "
+        "64 workspace 128 collision",
+    ),
     ("fault", "int64", "the motor's own error code"),
 )
 

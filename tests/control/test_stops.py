@@ -113,19 +113,19 @@ class Robot(RuleBasedStateMachine):
             self.world.cut_mode[0] = (
                 Mode.ESTOP if latched.keys() & {Cause.ESTOP, Cause.ESTOP_REQUEST} else Mode.FAULT
             )
-            beat = self.world.heartbeat.last
+            began_ns, beat = self.now, self.world.heartbeat.last
             self.world.tick()
-            self.judge_tick(beat.now_ns if beat else self.now)
+            self.judge_tick(began_ns - beat.now_ns if beat else 0)
             while self.world.powered_off:
                 self.world.powered_off.pop()
                 self.interlock.disarm(self.now)
 
-    def judge_tick(self, beat_ns: int) -> None:
-        """What holds for every tick."""
+    def judge_tick(self, age_ns: int) -> None:
+        """What holds for every tick. `age_ns`: of the last beat, when the tick began."""
         action = self.interlock.decision.action
         if self.world.bus.commands[-1] is not None:
             assert self.modes.energised, "goals in a mode without torque"
-            assert self.now - beat_ns <= STALL_NS, "goals after a stall"
+            assert age_ns <= STALL_NS, "goals after a stall"
             assert self.estop.level, "goals with the e-stop pressed"
             assert not self.estop.broken
             assert self.drive.level, "goals without drive-enable"

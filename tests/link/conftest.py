@@ -78,6 +78,10 @@ STATUS: dict[str, Any] = {
     "something_new": {"answer": 42},
 }
 
+LIMITS = [
+    {"name": "elbow", "now": ["velocity", "jerk"], "velocity": 3, "jerk": 12},
+    {"name": "wrist", "now": [], "velocity": 0, "jerk": 1},
+]
 JOINT = {
     "name": "elbow",
     "bus": "left",
@@ -253,6 +257,7 @@ class Daemon:
             "reload": Handler(note("reload", {"changed": []}), operator),
             "estop": Handler(note("estop"), observer),
             "joints": Handler(note("joints", [JOINT, {**JOINT, "name": "wrist_roll", "id": 12}]), observer),
+            "limits": Handler(note("limits", LIMITS), observer),
             "histograms": Handler(note("histograms", {"cost_us": {"p50": 54.0}}), observer),
             "command": Handler(note("command"), operator),
             "move": Handler(note("move"), operator),

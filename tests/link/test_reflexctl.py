@@ -23,7 +23,7 @@ from runtime.link.peers import Peer, Role
 from runtime.link.server import Handler
 
 COMMANDS = (
-    *("status", "watch", "events", "joints", "histograms", "version"),
+    *("status", "watch", "events", "joints", "limits", "histograms", "version"),
     *("preflight", "promote", "arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
@@ -86,6 +86,12 @@ def test_joints(ctl: Any) -> None:
     assert " ".join(lines[1].split()) == "elbow left 3 0.25 -0.001 - 41 0.002 0.26 0 - velocity 3"
     assert lines[2].startswith("wrist_roll  left  12  ")
     assert [joint["name"] for joint in json.loads(ctl("--json", "joints").stdout)] == ["elbow", "wrist_roll"]
+
+
+def test_limits(ctl: Any) -> None:
+    lines = [" ".join(line.split()) for line in ctl("limits").stdout.splitlines()]
+    assert lines == ["name now velocity jerk", "elbow velocity, jerk 3 12", "wrist none 0 1"]
+    assert json.loads(ctl("limits", "--json").stdout)[0]["now"] == ["velocity", "jerk"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.joint import Joint
+from drivers.state import Floats, JointState
+from safety.axis import Limit
+from safety.envelope import Envelope
+from safety.errors import EnvelopeError
+
+DT = 0.01
+MakeJoint = Callable[..., Joint]
+goals = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(-3, 3),
+    st.sampled_from([math.nan, math.inf, -math.inf, 1e300]),
+)
+measurements = st.one_of(st.floats(-3, 3), st.just(math.nan))
+
+TORQUE, RATE, KP, KD = 8.0, 200.0, 40.0, 1.5
+
+
+@pytest.fixture
+def soft(make_joint: MakeJoint) -> Callable[..., Joint]:
+    """A joint in MIT mode whose torque is watched."""
+
+    def make(**changes: float) -> Joint:
+        law = {"kp": KP, "kd": KD, "torque_max": TORQUE, "torque_rate_max": RATE}
+        return make_joint(**(law | changes))
+
+    return make
+
+
+def start(joint: Joint, position: float = 0.0, velocity: float = 0.0) -> tuple[Envelope, JointState]:
+    state = JointState(1)
+    state.position[0], state.velocity[0] = position, velocity
+    envelope = Envelope([joint], DT, state)
+    envelope.reset(np.array([position]))
+    return envelope, state
+
+
+def tick(envelope: Envelope, goal: float) -> float:
+    out = np.empty(1)
+    envelope.apply(np.array([goal]), out)
+    return float(out[0])
+
+
+def path_of(envelope: Envelope, given: list[float]) -> Floats:
+    return np.array([float(envelope.position[0]), *(tick(envelope, goal) for goal in given)])
+
+
+def assert_within_limits(path: Floats, joint: Joint) -> None:
+    assert np.isfinite(path).all()
+    assert path.min() >= joint.position_min
+    assert path.max() <= joint.position_max
+    velocity = np.concatenate([[0.0], np.diff(path) / DT])
+    assert np.abs(velocity).max() <= joint.velocity_max * (1 + 1e-9)
+    assert np.abs(np.diff(velocity)).max() <= joint.acceleration_max * DT * (1 + 1e-9) + 1e-9
+
+
+# -- smoothing
+
+
+@given(st.lists(goals, min_size=1, max_size=40), st.floats(0.001, 10))
+def test_a_smoothed_goal_breaks_no_limit(given_goals: list[float], seconds: float) -> None:
+    joint = Joint(
+        name="a",
+        bus="b",
+        id=1,
+        model="m",
+        position_min=-2,
+        position_max=2,
+        velocity_max=3,
+        acceleration_max=20,
+        smoothing=seconds,
+    )
+    envelope, _ = start(joint)
+    assert_within_limits(path_of(envelope, given_goals), joint)
+
+
+def test_smoothing_is_a_first_order_low_pass(make_joint: MakeJoint) -> None:
+    envelope, _ = start(make_joint(smoothing=0.5, acceleration_max=1e4, velocity_max=100.0))
+    path = path_of(envelope, [1.0] * 1500)
+    assert np.allclose(path[:200], 1 - np.exp(-np.arange(200) * DT / 0.5), atol=1e-9)
+    assert path[-1] == path[-2] == 1.0
+    assert envelope.at_rest()
+    assert envelope.limits[0] == 0
+
+
+def test_a_stop_is_not_smoothed(make_joint: MakeJoint) -> None:
+    envelope, _ = start(make_joint(smoothing=0.5))
+    path_of(envelope, [2.0] * 50)
+    speed, stop = float(envelope.velocity[0]), np.empty(1)
+    assert speed > 0.5
+    envelope.stopping_point(stop)
+    path_of(envelope, [float(stop[0])] * (int(speed / 20 / DT) + 2))
+    assert envelope.at_rest()
+    assert envelope.position[0] == pytest.approx(stop[0])
+
+
+def test_a_goal_far_outside_is_not_remembered(make_joint: MakeJoint) -> None:
+    envelope, _ = start(make_joint(smoothing=0.5))
+    path_of(envelope, [1e300] * 500)
+    assert envelope.limits[0] == Limit.POSITION
+    back = path_of(envelope, [0.0] * 150)
+    assert back[-1] < 2.0 * math.exp(-150 * DT / 0.5) + 0.2
+
+
+def test_after_a_pause_smoothing_starts_where_the_joint_is(make_joint: MakeJoint) -> None:
+    envelope, _ = start(make_joint(smoothing=0.5))
+    path_of(envelope, [1.0] * 200 + [math.nan] * 30)
+    assert envelope.limits[0] == Limit.NOT_FINITE
+    here = envelope.position[0]
+    path = path_of(envelope, [0.0] * 200)
+    assert path.max() <= here + 1e-9
+
+
+# -- torque
+
+
+def torque(envelope: Envelope, state: JointState) -> float:
+    return float(KP * (envelope.position[0] - state.position[0]) - KD * state.velocity[0])
+
+
+@pytest.mark.parametrize("jerk", [None, 400.0])
+def test_a_blocked_joint_is_pressed_no_harder_than_it_may_and_no_faster(
+    soft: MakeJoint, jerk: float | None
+) -> None:
+    envelope, state = start(soft(jerk_max=jerk))
+    seen = []
+    for _ in range(200):
+        tick(envelope, 1.5)
+        seen.append(torque(envelope, state))
+    assert max(seen) <= TORQUE + 1e-9
+    assert max(np.diff([0.0, *seen])) <= RATE * DT + 1e-9
+    assert seen[-1] == pytest.approx(TORQUE)
+    assert envelope.limits[0] == Limit.TORQUE
+    assert envelope.counts[Limit.TORQUE][0] > 100
+
+
+def test_without_the_key_the_measurement_is_not_looked_at(make_joint: MakeJoint) -> None:
+    joint = make_joint(kp=KP, kd=KD, torque_max=TORQUE)
+    envelope, _ = start(joint)
+    path_of(envelope, [1.5] * 300)
+    assert envelope.position[0] == 1.5
+
+
+@pytest.mark.parametrize("reason", ["old", "nan", "never"])
+def test_a_reading_that_says_nothing_leaves_the_other_limits(soft: MakeJoint, reason: str) -> None:
+    envelope, state = start(soft())
+    if reason == "old":
+        state.missed[0] = 2
+    else:
+        (state.velocity if reason == "nan" else state.position)[0] = math.nan
+    path = path_of(envelope, [1.5] * 300)
+    assert_within_limits(path, soft())
+    assert path[-1] == 1.5
+    assert envelope.counts[Limit.TORQUE][0] == 0
+
+
+def test_without_the_measured_state_there_is_no_such_limit_and_no_envelope(soft: MakeJoint) -> None:
+    with pytest.raises(EnvelopeError, match="the torque of elbow is limited, which needs the measured state"):
+        Envelope([soft()], DT)
+
+
+def test_one_missing_answer_is_no_old_reading(soft: MakeJoint) -> None:
+    envelope, state = start(soft())
+    state.missed[0] = 1
+    path_of(envelope, [1.5] * 300)
+    assert torque(envelope, state) == pytest.approx(TORQUE)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_goal_that_is_no_number_still_brakes(soft: MakeJoint, bad: float) -> None:
+    envelope, _ = start(soft())
+    assert (path_of(envelope, [bad] * 20) == 0.0).all()
+    assert envelope.limits[0] == Limit.NOT_FINITE
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(goals, measurements, measurements, st.integers(0, 3)), min_size=1, max_size=60),
+    st.sampled_from([None, 0.2]),
+)
+def test_whatever_is_measured_breaks_no_other_limit(
+    ticks: list[tuple[float, float, float, int]], smoothing: float | None
+) -> None:
+    joint = Joint(
+        name="a",
+        bus="b",
+        id=1,
+        model="m",
+        position_min=-2,
+        position_max=2,
+        velocity_max=3,
+        acceleration_max=20,
+        kp=KP,
+        kd=KD,
+        torque_max=TORQUE,
+        torque_rate_max=RATE,
+        smoothing=smoothing,
+    )
+    envelope, state = start(joint)
+    path = [0.0]
+    for goal, position, velocity, missed in ticks:
+        state.position[0], state.velocity[0], state.missed[0] = position, velocity, missed
+        path.append(tick(envelope, goal))
+    assert_within_limits(np.array(path), joint)
+
+
+@given(
+    st.floats(-3, 3), st.floats(-2, 2), st.floats(-5, 5), st.floats(-2, 2), st.floats(0.1, 50), st.floats(1, 1e4)
+)
+def test_a_goal_is_pulled_towards_the_measurement_and_never_past_it(
+    goal: float, position: float, velocity: float, last: float, most: float, rate: float
+) -> None:
+    from safety.shaping import TorqueLimit
+
+    joint = Joint(
+        name="a",
+        bus="b",
+        id=1,
+        model="m",
+        position_min=-2,
+        position_max=2,
+        velocity_max=3,
+        acceleration_max=20,
+        kp=KP,
+        kd=KD,
+        torque_max=most,
+        torque_rate_max=rate,
+    )
+    pulled = TorqueLimit(joint, DT).follow(goal, last, position, velocity, 0)
+    assert min(goal, position) <= pulled <= max(goal, position)
+    asked = KP * (pulled - position) - KD * velocity
+    if pulled not in (goal, position):
+        before = KP * (last - position) - KD * velocity
+        assert abs(asked) <= most * (1 + 1e-9)
+        assert abs(asked) <= abs(before) + rate * DT + 1e-9 * KP
+
+
+def test_a_joint_that_moves_freely_arrives(soft: MakeJoint) -> None:
+    envelope, state = start(soft(torque_rate_max=2000.0))
+    position = velocity = 0.0
+    inertia, inner = 0.1, 10
+    for _ in range(600):
+        tick(envelope, 1.0)
+        for _ in range(inner):
+            asked = KP * (envelope.position[0] - position) - KD * velocity
+            velocity += asked / inertia * DT / inner
+            position += velocity * DT / inner
+        state.position[0], state.velocity[0] = position, velocity
+    assert envelope.position[0] == 1.0
+    assert position == pytest.approx(1.0, abs=1e-3)
