@@ -2,6 +2,8 @@
 # Plugs the rig's hardware in: a CAN interface, and GPIO chips for buttons, outputs, and the
 # contactor's mirror contact.
 set -euo pipefail
+# One processor stands for several: half of it is kept for what does not run in real time, systemd above all.
+echo 500000 > /proc/sys/kernel/sched_rt_runtime_us
 modprobe -a vcan can-raw gpio-sim
 ip link add vcan0 type vcan
 ip link set vcan0 up

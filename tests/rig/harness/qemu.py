@@ -20,7 +20,7 @@ BOOT_S = 120.0
 """A machine that has not spoken by then is broken; it usually takes 8 s."""
 _BASE = (
     *("qemu-system-x86_64", "-M", "q35", "-cpu", "max,+invtsc", "-m", "1G"),
-    *("-accel", "tcg", "-smp", "2"),
+    *("-accel", "tcg", "-smp", "1"),
     *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"),
     *("-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"),
     *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
@@ -35,9 +35,9 @@ _KERNEL = (
 class Qemu:
     """A machine on disks that it may change.
 
-    Software emulation, never at a real-time priority; its two processors take turns in one thread. While the
-    machine works, its time is counted in instructions, a nanosecond each: what it does takes as long on a busy
-    host as on an idle one. While it waits, its time is ours.
+    Software emulation, never at a real-time priority. While the machine works, its time is counted in
+    instructions, a nanosecond each: what it does takes as long on a busy host as on an idle one. While it waits, its
+    time is ours. It has one processor, because QEMU counts for one only.
     """
 
     def __init__(
