@@ -25,9 +25,8 @@ def test_killed_worker_holds_inside_the_envelope_and_the_run_goes_on(rig: Any) -
     rig.wait(lambda: rig.status()["policy"]["restarts"] >= 1, what="the worker is restarted")
     rig.wait(lambda: rig.status()["policy"]["state"] == "ready", what="the policy is ready again")
     rig.wait(lambda: all(rig.moving()), what="the run goes on")
-    status = rig.status()
-    assert status["mode"] == "AUTO"
-    recording = status["recording"]["path"]
+    assert rig.status()["mode"] == "AUTO"
+    recording = rig.wait(lambda: rig.status()["recording"]["path"], what="it is recorded")
     rig.daemon.close()
 
     period, limits = 1 / rig.config.control.rate, rig.config.joints[0]
