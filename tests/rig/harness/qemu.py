@@ -36,8 +36,8 @@ class Qemu:
     """A machine on disks that it may change.
 
     Software emulation, never at a real-time priority. While the machine works, its time is counted in
-    instructions, a nanosecond each: what it does takes as long on a busy host as on an idle one. While it waits, its
-    time is ours. It has one processor, because QEMU counts for one only.
+    instructions, a nanosecond each: what it does takes as long on a busy host as on an idle one. While it waits,
+    its time is ours. It has one processor, because QEMU counts for one only.
     """
 
     def __init__(
