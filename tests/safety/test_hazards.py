@@ -44,12 +44,12 @@ def names_in(path: Path) -> frozenset[str]:
 def keys() -> set[str]:
     """Every key of the configuration, by its dotted name, and of the unit."""
     found = {line.partition("=")[0] for line in UNIT.splitlines() if "=" in line}
-    section = ""
+    sections: list[str] = []
     for line in CONFIGURATION.splitlines():
-        if head := re.match(r"## `\[+([\w.]+)\]+`", line):
-            section = head[1]
+        if line.startswith("## "):
+            sections = re.findall(r"`\[+([\w.]+)\]+`", line)
         elif key := re.match(r"\| `(\w+)` \|", line):
-            found.add(f"{section}.{key[1]}")
+            found |= {f"{section}.{key[1]}" for section in sections}
     return found
 
 
@@ -92,8 +92,8 @@ FIRST = next(line for line in PAGE.splitlines() if line.startswith("| the contac
     ("old", "new", "mistake"),
     [
         (FIRST, f"{FIRST}\n{FIRST}", "the contactor is welded: this row is there twice"),
-        ("test_contactor.py::test_a_welded_one", "test_contactor.py::test_no_one", "there is no test"),
-        ("tests/system/test_contactor.py::test_a_welded", "tests/none.py::test_a_welded", "there is no test"),
+        ("test_contactor.py::test_contactor", "test_contactor.py::test_no_one", "there is no test"),
+        ("tests/rig/test_contactor.py", "tests/rig/test_none.py", "there is no test"),
         ("| safety thread, feedback |", "| |", "a column is empty"),
         ("| `safety.drive_feedback_time` |", "| soon |", "found 'soon', expected a key"),
         ("| `safety.drive_feedback_time` |", "| `safety.feedback_time` |", "there is no key safety.feedback_time"),
