@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.config.errors import ConfigError
@@ -116,13 +116,13 @@ def attempt(table: dict[str, Any]) -> None:
     assert len(str(error).split("\n")) == len(error.mistakes)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(st.dictionaries(keys, values, max_size=6))
 def test_any_table(table: dict[str, Any]) -> None:
     attempt(table)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(st.data())
 def test_a_good_config_with_a_few_values_replaced(data: st.DataObject) -> None:
     table: Any = tomllib.loads(GOOD)

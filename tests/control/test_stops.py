@@ -274,8 +274,6 @@ class RobotThatHolds(Robot):
     hold_after_stop = True
 
 
-Robot.TestCase.settings = RobotThatHolds.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None
-)
+Robot.TestCase.settings = RobotThatHolds.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestRobot = Robot.TestCase
 TestRobotThatHolds = RobotThatHolds.TestCase

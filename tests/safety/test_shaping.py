@@ -183,7 +183,7 @@ def test_a_goal_that_is_no_number_still_brakes(soft: MakeJoint, bad: float) -> N
     assert envelope.limits[0] == Limit.NOT_FINITE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(goals, measurements, measurements, st.integers(0, 3)), min_size=1, max_size=60),
     st.sampled_from([None, 0.2]),

@@ -188,7 +188,7 @@ def test_one_reply_too_many_is_newer_but_keeps_the_time(bench):
     assert bench.bus.counters.late == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 2 * TICK - 1)), min_size=5, max_size=60),
     st.floats(0, 0.5),
