@@ -9,14 +9,12 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.link import protocol
 from runtime.link.errors import FrameError
 from runtime.link.protocol import Decoder
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def framed(message: Any) -> bytes:
@@ -34,14 +32,12 @@ def decode(decoder: Decoder, data: bytes, step: int) -> list[bytes]:
     return bodies
 
 
-@patient
 @given(st.lists(st.binary(max_size=60), max_size=12), st.integers(1, 200))
 def test_bodies_survive_every_way_of_cutting_the_stream(bodies: list[bytes], step: int) -> None:
     stream = b"".join(struct.pack("<I", len(body)) + body for body in bodies)
     assert decode(Decoder(limit=60), stream, step) == bodies
 
 
-@patient
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=20))
 def test_any_bytes_give_frames_or_a_frame_error_and_never_more_memory(chunks: list[bytes]) -> None:
     decoder = Decoder(limit=32)
@@ -59,7 +55,6 @@ def test_any_bytes_give_frames_or_a_frame_error_and_never_more_memory(chunks: li
                 return
 
 
-@patient
 @given(st.binary(max_size=300))
 def test_any_body_is_a_request_or_malformed(body: bytes) -> None:
     try:
@@ -76,7 +71,6 @@ values = st.recursive(
 )
 
 
-@patient
 @given(st.dictionaries(st.sampled_from(["id", "op", "args", "more"]), values, max_size=4))
 def test_any_map_is_a_request_or_malformed(message: dict[str, Any]) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.motors.dynamixel import frames
@@ -121,7 +121,6 @@ def test_crc_check_value() -> None:
     assert crc16(b"123456789") == 0xFEE8
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=40))
 def test_crc_is_the_bitwise_one_and_can_be_continued(data: bytes, more: bytes) -> None:
     assert crc16(data) == bitwise_crc(data)
@@ -151,7 +150,6 @@ def test_fast_reply_vector() -> None:
     assert frames.pack_fast(slots) == bytes.fromhex(FAST)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0xFF, 0xFD, 0xFE, 0x00]), max_size=60).map(bytes))
 def test_stuffing_hides_every_header_and_can_be_undone(body: bytes) -> None:
     stuffed = stuff(body)
@@ -161,7 +159,6 @@ def test_stuffing_hides_every_header_and_can_be_undone(body: bytes) -> None:
     assert frames.HEADER not in stuffed
 
 
-@settings(deadline=None)
 @given(st.integers(0, 252), st.integers(0, 255), st.binary(max_size=100))
 def test_packets_survive_the_wire(ident: int, number: int, params: bytes) -> None:
     status = Status(ident, number, params)

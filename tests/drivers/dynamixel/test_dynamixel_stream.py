@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.motors.dynamixel import frames
@@ -38,7 +38,6 @@ packets = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(packets, max_size=8), st.lists(st.integers(1, 30), min_size=1, max_size=20))
 def test_every_packet_comes_out_however_the_stream_is_cut(
     sent: list[Instruction | Status], cuts: list[int]
@@ -63,7 +62,6 @@ def test_fast_reply_one_byte_at_a_time_gives_each_slot_as_soon_as_it_is_there(si
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3 * SLOT - 1), st.integers(0, 7), st.booleans())
 def test_a_flipped_bit_costs_the_slots_that_it_belongs_to_and_no_other(place: int, bit: int, glued: bool) -> None:
     sent = slots()
@@ -80,7 +78,6 @@ def test_a_flipped_bit_costs_the_slots_that_it_belongs_to_and_no_other(place: in
     assert parser.corrupt >= 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, HEADER + 3 * SLOT - 1))
 def test_a_lost_byte_costs_no_slot_before_it_and_nothing_of_the_next_reply(place: int) -> None:
     sent, following = slots(), slots(seed=1)
