@@ -184,6 +184,7 @@ class Daemon:
                 asyncio_loop.add_signal_handler(signal_number, self._stop.set)
         background: list[asyncio.Task[None]] = []
         try:
+            self.server.claim()
             if self.recorder is not None:
                 self.recorder.start()
             self.boot.tell(self.events, config.places.state)

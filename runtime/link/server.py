@@ -139,15 +139,24 @@ class ControlServer:
             "version": self._do_version,
         }
 
-    async def start(self) -> None:
-        """Listen. Raises SocketError."""
+    def claim(self) -> None:
+        """Take the path for this daemon; clients that connect wait until `start`. Raises SocketError.
+
+        Before anything is said to a motor: a second daemon of the same robot must end here.
+        """
         group = None if self._group is None else group_id(self._group)
         self._access = own_access(group)
+        self._listener = listen(self.path, group, self._everyone)
+
+    async def start(self) -> None:
+        """Serve. Raises SocketError."""
+        if self._listener is None:
+            self.claim()
+        assert self._listener is not None
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         self._connects = TokenBucket(self.limits.connects_per_s, 2 * self.limits.connections, now)
         self._requests = TokenBucket(self.limits.all_requests_per_s, self.limits.all_requests_per_s / 10, now)
-        self._listener = listen(self.path, group, self._everyone)
         self._loop.add_reader(self._listener.socket.fileno(), self._accept)
         self._timer = self._loop.call_later(0.25, self._inspect)
 
@@ -156,7 +165,7 @@ class ControlServer:
         if self._listener is None:
             return
         listener, self._listener = self._listener, None
-        self._loop.remove_reader(listener.socket.fileno())
+        asyncio.get_running_loop().remove_reader(listener.socket.fileno())
         listener.close()
         if self._timer is not None:
             self._timer.cancel()

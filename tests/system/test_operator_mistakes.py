@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,17 +43,33 @@ def test_orders_that_make_no_sense_move_nothing(rig: Any) -> None:
     assert rig.status()["mode"] == "HOLD"
 
 
-def test_a_second_daemon_leaves_the_robot_alone(rig: Any) -> None:
-    rig.run_policy()
-    done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli.reflexd", "run", rig.config.path, "--run-dir", rig.config.places.run],
+def second_daemon(rig: Any, config: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.cli.reflexd", "run", config, "--run-dir", rig.config.places.run],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_second_daemon_leaves_the_robot_alone(rig: Any) -> None:
+    rig.run_policy()
+    done = second_daemon(rig, rig.config.path)
     assert done.returncode == 1
     assert "drive_enable" in done.stderr
     assert "Traceback" not in done.stderr
+    assert rig.status()["mode"] == "AUTO"
+    assert all(rig.moving())
+
+
+def test_a_second_daemon_without_lines_says_nothing_to_the_motors(rig: Any) -> None:
+    rig.run_policy()
+    text, lines = rig.config.path.read_text(), r"\[safety\.(estop|drive_enable)\]\n(\w+ = .*\n)*"
+    bare = rig.config.path.with_name("bare.toml")
+    bare.write_text(re.sub(lines, "", text).replace("[safety]\n", "[safety]\nrun_without_estop = true\n", 1))
+    done = second_daemon(rig, bare)
+    assert done.returncode == 1
+    assert "found another process listening" in done.stderr, done.stderr
     assert rig.status()["mode"] == "AUTO"
     assert all(rig.moving())
