@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -185,6 +186,9 @@ class Daemon:
         background: list[asyncio.Task[None]] = []
         try:
             self.server.claim()
+            # The one thread for what may wait for a disk, there before real-time scheduling is given to all threads.
+            asyncio_loop.set_default_executor(ThreadPoolExecutor(1, "reflexd-slow"))
+            await asyncio.to_thread(int)
             if self.recorder is not None:
                 self.recorder.start()
             self.boot.tell(self.events, config.places.state)

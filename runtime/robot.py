@@ -93,9 +93,11 @@ class Robot:
             try:
                 self._loop.modes.allowed("arm")
             except ModeError as error:
-                raise Refused("mode", str(error), self._supervisor.latched) from None
+                # Without torque whoever is refused is told of all that is in the way.
+                checks = {} if self._loop.modes.energised else await self._arming.look()
+                raise Refused("mode", str(error), _flat(checks)) from None
             await self._off.wait()
-            if reasons := [reason for found in (await self._arming.look()).values() for reason in found]:
+            if reasons := _flat(await self._arming.look()):
                 raise Refused("not_ready", "the robot cannot be armed", reasons)
             if reasons := self._supervisor.arm():
                 raise Refused("not_safe", "the safety task does not allow it", reasons)
@@ -231,8 +233,7 @@ class Robot:
         """The torque stays on, so the motors' own errors cannot be cleared."""
         if self.mode == Mode.STOPPING:
             raise Refused("mode", "reset: the robot is still stopping; wait until it stands")
-        found = self._arming.look_quickly(("joints", "sensors"))
-        if self.mode == Mode.HELD and (reasons := [reason for each in found.values() for reason in each]):
+        if self.mode == Mode.HELD and (reasons := _flat(self._arming.look_quickly(("joints", "sensors")))):
             raise Refused("not_ready", "disarm the robot, then reset it: it could not be armed as it is", reasons)
         if reasons := self._supervisor.reset():
             raise Refused("not_safe", "the cause still stands", reasons)
@@ -305,3 +306,7 @@ class Robot:
                 late = [j.name for j, s in zip(self._joints, self._state.stamp_ns, strict=True) if s < since]
                 raise TimeoutError(f"no reading from {', '.join(late)} within {_FRESH_TIMEOUT_S:g} s of enabling")
             await asyncio.sleep(0.001)
+
+
+def _flat(checks: Mapping[str, Sequence[str]]) -> list[str]:
+    return [reason for reasons in checks.values() for reason in reasons]

@@ -15,7 +15,7 @@ from safety.axis import Axis, Limit
 from safety.envelope import Envelope
 from safety.jerk import JerkAxis
 
-ROUNDING = 1e-11
+ROUNDING = 1e-10
 """Of angles of a few rad, after some thousand sums."""
 
 MakeJoint = Callable[..., Joint]

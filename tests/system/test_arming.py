@@ -16,11 +16,11 @@ def test_every_reason_is_told_at_once_and_preflight_tells_the_same(make_rig: Cal
     rig = make_rig("safety.arming={temperature_max=10.0,disk_free=1e12}")
     rig.emulator.ask("fault", joint="j2", kind="over_temperature")
     rig.emulator.ask("press", pressed=True)
-    rig.wait(lambda: rig.status()["stop"]["reasons"], what="the e-stop is latched")
+    rig.wait(lambda: rig.status()["mode"] == "ESTOP", what="the e-stop is latched")
     rig.wait(lambda: any(joint["fault"] for joint in rig.daemon.request("joints")), what="the fault is seen")
     with pytest.raises(Refused) as refused:
         rig.daemon.request("arm")
-    assert refused.value.code == "not_ready"
+    assert refused.value.code == "mode"
     reasons = refused.value.reasons
     for words in ("the e-stop is pressed", "disk_free", *(f"joint j{number} (bus b" for number in range(4))):
         assert any(words in reason for reason in reasons), (words, reasons)
@@ -29,7 +29,7 @@ def test_every_reason_is_told_at_once_and_preflight_tells_the_same(make_rig: Cal
 
     found = rig.daemon.request("preflight")
     assert found["ready"] is False
-    assert {name for name, told in found["checks"].items() if told} == {"e-stop", "joints", "disk"}
+    assert {name for name, told in found["checks"].items() if told} == {"mode", "e-stop", "joints", "disk"}
     assert len(found["checks"]) == 13
 
 

@@ -150,7 +150,7 @@ def test_an_estop_that_is_pressed_in_standby_is_shown_as_the_mode(make_rig: Make
     rig.wait(lambda: rig.status()["mode"] == "ESTOP", what="mode ESTOP")
     with pytest.raises(Refused) as refusal:
         rig.daemon.request("arm")
-    assert refusal.value.reasons == ("the e-stop is pressed",)
+    assert any("the e-stop is pressed" in reason for reason in refusal.value.reasons)
     rig.emulator.ask("press", pressed=False)
     rig.wait(lambda: _reset(rig), what="reset")
     assert rig.status()["mode"] == "STANDBY"
