@@ -186,7 +186,7 @@ class Daemon:
         background: list[asyncio.Task[None]] = []
         try:
             self.server.claim()
-            # The one thread for what may wait for a disk, there before real-time scheduling is given to all threads.
+            # One thread for what may wait for a disk, there before threads are given their scheduling.
             asyncio_loop.set_default_executor(ThreadPoolExecutor(1, "reflexd-slow"))
             await asyncio.to_thread(int)
             if self.recorder is not None:

@@ -112,10 +112,10 @@ def rig(request: pytest.FixtureRequest, results: Path, bench: BenchConfig | None
 
 def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path) -> Iterator[Rig]:
     request.node.user_properties.append(("facts", rig.facts))
-    before = residue.look(rig)
+    rig.before = residue.look(rig)
     try:
         yield rig
-        found = residue.left(rig, before)
+        found = residue.left(rig)
         assert not found, "the scenario has left something behind:\n" + "\n".join(found)
     finally:
         with suppress(MachineGone, OSError, AssertionError):

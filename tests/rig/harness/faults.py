@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.rig.harness import residue
 from tests.rig.harness.rig import UNIT, Rig
 
 PYTHON = "/opt/reflexd/current/bin/python"
@@ -21,6 +22,9 @@ def faulty_daemon(rig: Rig) -> None:
     command = f"{PYTHON} /opt/rig/guest/faulty_daemon.py run /etc/reflexd/rig.toml"
     drop_in(rig, f"[Service]\nExecStart=\nExecStart={command}")
     rig.restart()
+    if rig.target.disposable:  # nobody will put the other one back: this is how it was before
+        rig.policy_ready()
+        rig.before = residue.look(rig)
 
 
 def break_loop(rig: Rig, kind: str, seconds: float) -> None:
@@ -30,14 +34,19 @@ def break_loop(rig: Rig, kind: str, seconds: float) -> None:
 
 
 def healthy_daemon(rig: Rig) -> None:
-    """The installed unit again, as it is."""
+    """The installed unit again, as it is, where somebody will use it."""
+    if rig.target.disposable:
+        return
     rig.sh(f"rm -rf /run/systemd/system/{UNIT}.service.d /run/rig/fault && systemctl daemon-reload")
     rig.restart()
 
 
 @contextmanager
 def data_disk(rig: Rig, size_mb: int, delay_ms: int = 0) -> Iterator[str]:
-    """The daemon's data on a disk of its own; yields its block device. A write takes `delay_ms` longer."""
+    """The daemon's data on a disk of its own; yields its block device. A write takes `delay_ms` longer.
+
+    Afterwards the daemon has its data where they were, where somebody will use it.
+    """
     image, folder = "/var/tmp/disk.img", "/var/lib/reflexd/rig"
     rig.sh(f"truncate -s {size_mb}M {image} && mke2fs -q -t ext4 {image}")
     device = rig.sh(f"losetup --find --show {image}").strip()
@@ -51,8 +60,9 @@ def data_disk(rig: Rig, size_mb: int, delay_ms: int = 0) -> Iterator[str]:
     try:
         yield device
     finally:
-        rig.sh(f"systemctl stop {UNIT} && umount {folder}", 120.0)
-        if delay_ms:
-            rig.sh("dmsetup remove slow")
-        rig.sh(f"losetup -d {loop} && rm {image}")
-        rig.restart()
+        if not rig.target.disposable:
+            rig.sh(f"systemctl stop {UNIT} && umount {folder}", 120.0)
+            if delay_ms:
+                rig.sh("dmsetup remove slow")
+            rig.sh(f"losetup -d {loop} && rm {image}")
+            rig.restart()

@@ -48,10 +48,10 @@ def look(rig: Rig) -> dict[str, Any]:
     return found
 
 
-def left(rig: Rig, before: dict[str, Any]) -> list[str]:
-    """What a scenario has left, in words; empty when all is as it was. `before`: `look` of the untouched robot.
+def left(rig: Rig) -> list[str]:
+    """What a scenario has left, in words; empty when all is as it was in `rig.before`.
 
-    A scenario that asks for something says so: `rig.allowed.add("latched")`, or one of the names in `before`.
+    A scenario that asks for something says so: `rig.allowed.add("latched")`, or one of the names in `rig.before`.
     """
     found = []
     try:
@@ -70,9 +70,9 @@ def left(rig: Rig, before: dict[str, Any]) -> list[str]:
     if any(torques := rig.torques()):
         found.append(f"a motor with torque: {torques} Nm")
     now = look(rig)
-    for name in sorted(set(before) - rig.allowed):
-        if now[name] != before[name]:
-            found.append(f"{name}: {_difference(before[name], now[name])}")
+    for name, before in rig.before.items():
+        if now[name] != before and name not in rig.allowed:
+            found.append(f"{name}: {_difference(before, now[name])}")
     return found
 
 

@@ -35,6 +35,8 @@ class Rig:
         self.target = target
         self.facts: list[str] = []
         """What the summary says about this scenario."""
+        self.before: dict[str, Any] = {}
+        """What there was before the scenario broke anything."""
         self.allowed: set[str] = set()
         """Residues that this scenario asks for, see `tests.rig.harness.residue`."""
 

@@ -14,6 +14,9 @@ from tests.rig.harness.qemu import Qemu
 class Target(Protocol):
     """Where scenarios run."""
 
+    disposable: bool
+    """It is thrown away after the scenario: nothing has to be put back."""
+
     def run(self, command: str, user: str | None = None, timeout_s: float = 60.0) -> Done:
         """Run a shell command on the robot's computer, as root or as `user`."""
 
@@ -26,6 +29,8 @@ class Target(Protocol):
 
 class VirtualTarget:
     """Both are one virtual machine; its GPIO chip is simulated, its motors are played."""
+
+    disposable = True
 
     def __init__(self, qemu: Qemu) -> None:
         self.qemu = qemu
@@ -52,6 +57,8 @@ print(client.makefile().readline(), end="")
 
 class BenchTarget:
     """Two real computers, reached over ssh with keys."""
+
+    disposable = False
 
     def __init__(self, robot: str, board: str) -> None:
         """`robot`, `board`: what ssh connects to, as root, for example `root@robot.local`."""
