@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from tests.rig.harness.rig import UNIT, Refused, Rig
+
+PATIENCE_S = 10.0
 
 LOOK = r"""
 import json, os, re, subprocess
@@ -67,7 +70,10 @@ def left(rig: Rig) -> list[str]:
             found.append(f"bus error counters: {state['buses']}")
     if rig.board("levels")["drive_enable"] not in (0, None):
         found.append("drive-enable is active")
-    if any(torques := rig.torques()):
+    deadline = time.monotonic() + PATIENCE_S
+    while any(torques := rig.torques()) and time.monotonic() < deadline:
+        time.sleep(0.1)  # what a motor gives is worked out once in a step of the physics
+    if any(torques):
         found.append(f"a motor with torque: {torques} Nm")
     now = look(rig)
     for name, before in rig.before.items():
