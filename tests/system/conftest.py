@@ -29,7 +29,12 @@ source = "joint.position"
 target = "joint.position"
 """
 STILL = 0.03
-"""A joint that moves less than this (rad) in 0.3 s stands."""
+"""A joint that moves less than this (rad) in half a second stands."""
+
+
+def _positions(state: dict[str, Any]) -> list[float]:
+    joints = state["joints"]
+    return [joints[name]["position"] for name in sorted(joints)]
 
 
 @dataclass
@@ -41,8 +46,7 @@ class Rig:
     daemon: DaemonProcess
 
     def positions(self) -> list[float]:
-        joints = self.emulator.ask("state")["joints"]
-        return [joints[name]["position"] for name in sorted(joints)]
+        return _positions(self.emulator.ask("state"))
 
     def wait(self, condition: Callable[[], Any], timeout_s: float = 15.0, what: str = "") -> Any:
         deadline = time.monotonic() + timeout_s
@@ -54,11 +58,13 @@ class Rig:
             time.sleep(0.02)
 
     def moving(self) -> list[bool]:
-        """Which joints move, watched for 0.3 s."""
-        seen = []
-        for _ in range(6):
-            seen.append(self.positions())
+        """Which joints move, watched for half a second of their own time."""
+        state = self.emulator.ask("state")
+        end, seen = state["time"] + 0.5, [_positions(state)]
+        while state["time"] < end:
             time.sleep(0.05)
+            state = self.emulator.ask("state")
+            seen.append(_positions(state))
         return [max(joint) - min(joint) > STILL for joint in zip(*seen, strict=True)]
 
     def status(self) -> dict[str, Any]:
