@@ -35,9 +35,10 @@ def break_loop(rig: Rig, kind: str, seconds: float) -> None:
 
 def healthy_daemon(rig: Rig) -> None:
     """The installed unit again, as it is, where somebody will use it."""
+    rig.sh("rm -f /run/rig/fault")
     if rig.target.disposable:
         return
-    rig.sh(f"rm -rf /run/systemd/system/{UNIT}.service.d /run/rig/fault && systemctl daemon-reload")
+    rig.sh(f"rm -rf /run/systemd/system/{UNIT}.service.d && systemctl daemon-reload")
     rig.restart()
 
 
