@@ -181,9 +181,13 @@ class Robot(RuleBasedStateMachine):
         self.watch.flags.clear()
         self.world.state.fault[:] = 0
         lines = self.interlock.latched.keys() & {Cause.ESTOP, Cause.DRIVE_ENABLE}
+        # A stop may end here and the robot be armed anew: each step is judged by itself.
         self.ticks(110 if lines else 1)  # a lost line is tried again after a second
+        self.judge_modes()
         self.reset()
+        self.judge_modes()
         self.ticks(1)
+        self.judge_modes()
         if self.modes.mode == Mode.STANDBY and not self.arming:
             self.begin_to_arm()
         if not finish:
@@ -246,6 +250,10 @@ class Robot(RuleBasedStateMachine):
 
     @invariant()
     def nothing_but_reset_leaves_a_latch_and_a_stop_never_weakens(self) -> None:
+        self.judge_modes()
+
+    def judge_modes(self) -> None:
+        """What holds from one step to the next."""
         mode, after, latches = self.seen
         now = dict(self.interlock.decision.latched)
         self.seen = (self.modes.mode, self.modes.after_stop, now)
