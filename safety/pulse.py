@@ -30,10 +30,11 @@ class Pulse:
 
     def step(self, now_ns: int, alive: bool) -> None:
         """Make the edge that is due; without life go to rest at once. `now_ns`: CLOCK_MONOTONIC, ns."""
-        if self.problem or not alive:
+        if self.problem:
             self.due_ns = None
-            if self._level:
-                self._drive(False)
+        elif not alive:
+            self.due_ns = None
+            self._rest()
         elif self.due_ns is None or now_ns >= self.due_ns:
             due_ns = now_ns if self.due_ns is None else self.due_ns
             if now_ns - due_ns >= self._half_ns // 2:
@@ -49,6 +50,16 @@ class Pulse:
             self._line.set(False)
         with contextlib.suppress(Exception):
             self._line.close()
+
+    def _rest(self) -> None:
+        """At rest nothing is driven, but a line that is gone has to be known: a reset would pass it over."""
+        if self._level:
+            self._drive(False)
+            return
+        try:
+            self._line.check()
+        except LINE_FAILURES as error:
+            self._recovery.lose(error)
 
     def _drive(self, level: bool) -> None:
         self._level = level

@@ -82,6 +82,14 @@ def test_a_line_that_is_gone_is_a_problem_until_it_is_back(bench: Bench) -> None
     assert bench.edges[-1][0] > 2280, "it beats again"
 
 
+@pytest.mark.parametrize("rests_ms", [105, 115], ids=["high", "low"])
+def test_a_line_that_is_lost_at_rest_is_a_problem_before_it_is_needed(bench: Bench, rests_ms: int) -> None:
+    bench.run(100, rests_ms)
+    bench.line.broken = True
+    bench.at(rests_ms, alive=False)
+    assert bench.pulse.problem == "the wire is cut"
+
+
 def test_it_ends_inactive(bench: Bench) -> None:
     bench.at(100)
     bench.pulse.close()

@@ -9,6 +9,7 @@ from typing import Any
 from tests.rig.harness.rig import UNIT, Refused, Rig
 
 PATIENCE_S = 10.0
+"""What has to go may take so long."""
 
 LOOK = r"""
 import json, os, re, subprocess
@@ -75,11 +76,18 @@ def left(rig: Rig) -> list[str]:
         time.sleep(0.1)  # what a motor gives is worked out once in a step of the physics
     if any(torques):
         found.append(f"a motor with torque: {torques} Nm")
+    while (changed := _changed(rig)) and time.monotonic() < deadline:
+        time.sleep(0.5)  # a process that was just started has not all of its threads yet
+    return found + changed
+
+
+def _changed(rig: Rig) -> list[str]:
     now = look(rig)
-    for name, before in rig.before.items():
-        if now[name] != before and name not in rig.allowed:
-            found.append(f"{name}: {_difference(before, now[name])}")
-    return found
+    return [
+        f"{name}: {_difference(before, now[name])}"
+        for name, before in rig.before.items()
+        if now[name] != before and name not in rig.allowed
+    ]
 
 
 def _difference(before: Any, now: Any) -> str:
