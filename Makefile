@@ -43,7 +43,7 @@ demo: $(VENV)/sim
 	$(BIN)/reflexd demo --inline
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -69,6 +69,9 @@ class Bus(Protocol):
     warnings: list[str]
     """What the last `connect`, `enable` or `clear_faults` found odd or had to put right, one sentence each."""
     busy: bool
+    torque_part: float
+    """The part (above 0, at most 1) of its torque that `enable` lets a motor make; 1 until somebody sets it.
+    Motors in MIT mode do not know it: the envelope keeps theirs low."""
 
     def __init__(self, options: BusOptions, joints: Sequence[Joint], index: Ints, state: JointState) -> None:
         """Keep the arguments; nothing is opened before `connect`."""

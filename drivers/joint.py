@@ -87,12 +87,17 @@ class Joint(Options):
 
     @model_validator(mode="after")
     def _torque_rate_has_a_law(self) -> Joint:
-        if self.torque_rate_max is not None and not (self.torque_max and self.kp and self.kd is not None):
+        if self.torque_rate_max is not None and not self.in_mit_mode:
             raise ValueError(
                 f"joint {self.name}: found torque_rate_max without torque_max, kp above 0 and kd, from which the "
                 "motor's torque follows; add them or remove it"
             )
         return self
+
+    @property
+    def in_mit_mode(self) -> bool:
+        """The motor's torque follows from its command: kp (command - position) - kd velocity."""
+        return bool(self.torque_max and self.kp and self.kd is not None)
 
     @property
     def jerk_window(self) -> float:

@@ -33,20 +33,17 @@ class Envelope:
     ) -> None:
         """`joints`: in the robot's order. `period_s`: the time between two calls of `apply`, s.
 
-        `state`: the measured state, which joints with a `torque_rate_max` need. `space`: the workspace and the
+        `state`: the measured state, which limits of the torque need. `space`: the workspace and the
         robot's own shape, when they are configured. Raises EnvelopeError when the state is missing.
         """
         self._names = [joint.name for joint in joints]
-        blind = [joint.name for joint in joints if joint.torque_rate_max is not None and state is None]
-        if blind:
-            raise EnvelopeError(f"the torque of {', '.join(blind)} is limited, which needs the measured state")
+        self._joints = joints
         self._period_s = period_s
         self._axes = [JerkAxis(j, period_s) if j.jerk_max is not None else Axis(j, period_s) for j in joints]
         self._smoothings = [(i, Smoothing(j, period_s)) for i, j in enumerate(joints) if j.smoothing is not None]
         self._state = state
-        self._torques = [
-            (i, TorqueLimit(j, period_s)) for i, j in enumerate(joints) if j.torque_rate_max is not None
-        ]
+        self._torques: list[tuple[int, TorqueLimit]] = []
+        self.set_torque(1.0)
         self._guard = Guard(joints, self._axes, space) if space is not None else None
         self._counts: list[dict[int, int]] = [{} for _ in joints]
         """Ticks since the start in which limits acted, by the bits of `limits`; one for each joint."""
@@ -86,6 +83,21 @@ class Envelope:
         """
         for axis in self._axes:
             axis.set_speed(factor)
+
+    def set_torque(self, part: float) -> None:
+        """Let no motor in MIT mode make more than `part` (above 0, at most 1) of its torque_max from now on.
+
+        Not while motors are energised. Raises EnvelopeError when there is no measured state to do it by.
+        """
+        limited = [
+            (i, joint)
+            for i, joint in enumerate(self._joints)
+            if joint.torque_rate_max is not None or (part < 1.0 and joint.in_mit_mode)
+        ]
+        if limited and self._state is None:
+            names = ", ".join(joint.name for _, joint in limited)
+            raise EnvelopeError(f"the torque of {names} is limited, which needs the measured state")
+        self._torques = [(i, TorqueLimit(joint, self._period_s, part)) for i, joint in limited]
 
     def apply(self, goal: Floats, out: Floats) -> None:
         """Write the command that comes closest to `goal` within all limits into `out`.

@@ -5,7 +5,7 @@ Nothing here can lead a command out of its limits: those come after, whatever th
 
 from __future__ import annotations
 
-from math import exp, isfinite, nan
+from math import exp, inf, isfinite, nan
 
 from drivers.joint import Joint
 from safety.axis import Limit
@@ -51,22 +51,24 @@ class Smoothing:
 class TorqueLimit:
     """Keeps the torque that a motor in MIT mode makes, kp (command - position) - kd velocity, within bounds.
 
-    It pulls a goal towards the measured position and never past it: the torque is at most `torque_max`, and its
-    magnitude grows by at most `torque_rate_max`. It may fall as fast as it likes. The joint's other limits come
-    after and win: a measurement that jumps is followed no faster than they allow.
+    It pulls a goal towards the measured position and never past it: the torque is at most a part of `torque_max`,
+    and its magnitude grows by at most `torque_rate_max`. It may fall as fast as it likes. The joint's other limits
+    come after and win: a measurement that jumps is followed no faster than they allow.
     """
 
     __slots__ = ("_growth", "_kd", "_kp", "_position", "_torque_max", "_velocity", "limits")
 
-    def __init__(self, joint: Joint, period_s: float) -> None:
-        """`joint` has a `torque_rate_max`. `period_s`: the time between two calls of `follow`, s."""
-        assert joint.torque_rate_max is not None
+    def __init__(self, joint: Joint, period_s: float, part: float = 1.0) -> None:
+        """`joint` is one of MIT mode. `period_s`: the time between two calls of `follow`, s.
+
+        `part` (above 0, at most 1): of its `torque_max`.
+        """
         assert joint.torque_max is not None
         assert joint.kp is not None
         assert joint.kd is not None
         self._kp, self._kd = joint.kp, joint.kd
-        self._torque_max = joint.torque_max
-        self._growth = joint.torque_rate_max * period_s
+        self._torque_max = joint.torque_max * part
+        self._growth = inf if joint.torque_rate_max is None else joint.torque_rate_max * period_s
         self._position = self._velocity = nan
         self.limits = 0
         """`Limit` bits of the last tick."""

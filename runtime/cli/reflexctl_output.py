@@ -187,10 +187,10 @@ def _safety(s: Mapping[str, Any]) -> str:
 
 def _stage(s: Mapping[str, Any]) -> list[str]:
     stage = s["stage"]
-    speed = f"{stage['speed']:.0%} of the speed" if stage["speed"] else "motors stay off"
+    scale = f"{stage['scale']:.0%} of speed and torque" if stage["scale"] else "motors stay off"
     broken = f", begun anew: {stage['broken_by']}" if stage["broken_by"] else ""
     run = f"run of {_duration(stage['run_s'])} of {_duration(stage['needed_s'])}{broken}"
-    return [f"{stage['name']}, {speed}, {run}", *stage["lowered"]]
+    return [f"{stage['name']}, {scale}, {run}", *stage["lowered"]]
 
 
 def _rate(s: Mapping[str, Any]) -> str:

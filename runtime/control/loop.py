@@ -110,10 +110,16 @@ class ControlLoop:
         self.goal[:] = self._state.position
         self.command[:] = self._state.position
 
-    def limit_speed(self, part: float) -> None:
-        """Let joints use this part (above 0, at most 1) of their top speed at most, whatever else is in force."""
+    def limit(self, part: float) -> None:
+        """Let joints use this part (above 0, at most 1) of their top speed and torque, whatever else is in force.
+
+        Not while motors are energised: they learn of it when they are.
+        """
         self._allowed_speed = part
         self._envelope.set_speed(min(part, self._order.speed))
+        self._envelope.set_torque(part)
+        for bus in self._buses:
+            bus.torque_part = part
 
     def start_auto(self) -> None:
         """Let the policy move the robot, from where it is commanded now. Raises ModeError."""

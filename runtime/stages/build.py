@@ -21,7 +21,7 @@ def commissioning(daemon: Daemon) -> Commissioning | None:
         stages,
         where / f"stage-{daemon.config.robot.name}.json",  # the folder may be that of several robots
         daemon.events,
-        set_speed=daemon.loop.limit_speed,
+        set_limit=daemon.loop.limit,
         works=lambda stage: _works(daemon, stage),
         energised=lambda: daemon.loop.modes.energised,
     )

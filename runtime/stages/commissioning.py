@@ -31,7 +31,7 @@ class Commissioning:
         options: Stages,
         path: Path,
         events: Events,
-        set_speed: Callable[[float], object],
+        set_limit: Callable[[float], object],
         works: Callable[[Stage], bool],
         energised: Callable[[], bool],
         clock: Callable[[], int] = time.monotonic_ns,
@@ -39,8 +39,9 @@ class Commissioning:
     ) -> None:
         """Nothing is energised before `begin`.
 
-        `path`: file of the sign-off. `set_speed`: takes the part (0..1) of the joints' top speed that is allowed.
-        `works`: whether the robot works now, as far as its stage allows: this time counts. `person`: by user id.
+        `path`: file of the sign-off. `set_limit`: takes the part (0..1) of the joints' top speed and torque that
+        is allowed. `works`: whether the robot works now, as far as its stage allows: this time counts.
+        `person`: by user id.
         """
         self.stage = Stage.SENSORS
         """The stage in force."""
@@ -50,7 +51,7 @@ class Commissioning:
         self._options = options
         self._path = path
         self._events = events
-        self._set_speed = set_speed
+        self._set_limit = set_limit
         self._works = works
         self._energised = energised
         self._clock = clock
@@ -99,10 +100,10 @@ class Commissioning:
         ]
 
     def status(self) -> dict[str, Any]:
-        """For `reflexctl status`: stage, speed, the run so far (s) and why the stage was lowered."""
+        """For `reflexctl status`: stage, its scale, the run so far (s) and why the stage was lowered."""
         return {
             "name": self.stage.value,
-            "speed": 0.0 if self.stage is Stage.SENSORS else self.stage.speed,
+            "scale": 0.0 if self.stage is Stage.SENSORS else self.stage.scale,
             "run_s": round(self.run.elapsed_ns / 1e9, 1),
             "needed_s": round(self.run.needed_ns / 1e9, 1),
             "broken_by": self.run.broken_by or None,
@@ -158,4 +159,4 @@ class Commissioning:
     def _take(self, stage: Stage, lowered: list[str]) -> None:
         self.stage, self.lowered = stage, lowered
         self.run.begin_anew()
-        self._set_speed(stage.speed)
+        self._set_limit(stage.scale)

@@ -17,8 +17,8 @@ class Stage(StrEnum):
     FULL = "100"
 
     @property
-    def speed(self) -> float:
-        """The part of every joint's `velocity_max` that commands may have, 0..1."""
+    def scale(self) -> float:
+        """The part of every joint's `velocity_max` and of its motor's torque that may be used, 0..1."""
         return {Stage.QUARTER: 0.25, Stage.HALF: 0.5, Stage.FULL: 1.0}.get(self, 0.25)
 
     @property

@@ -44,11 +44,16 @@ def test_slow_lowers_the_top_speed_along_the_acceleration_and_back(moving: Any) 
 
 
 def test_an_order_that_goes_away_leaves_the_speed_that_is_allowed(moving: Any) -> None:
-    moving.loop.limit_speed(0.5)
+    moving.loop.limit(0.5)
     for speed, top in ((1.0, 0.5), (0.25, 0.25), (1.0, 0.5), (0.75, 0.5)):
         moving.order(Action.NONE if speed == 1.0 else Action.SLOW, speed=speed)
         moving.tick(15)
         assert moves(moving)[-1] == pytest.approx(top * TOP * DT)
+
+
+def test_what_is_allowed_is_told_to_the_buses(moving: Any) -> None:
+    moving.loop.limit(0.5)
+    assert moving.bus.torque_part == 0.5
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ STATUS: dict[str, Any] = {
     "reset_by": None,
     "stage": {
         "name": "25",
-        "speed": 0.25,
+        "scale": 0.25,
         "run_s": 130.0,
         "needed_s": 600.0,
         "broken_by": "a joint is lost",
@@ -242,7 +242,7 @@ class Daemon:
 
         def promote(args: dict[str, Any], peer: Peer) -> Any:
             self.done.append(("promote", args, peer.uid))
-            return {**STATUS["stage"], "name": "50", "speed": 0.5, "run_s": 0.0, "broken_by": None}
+            return {**STATUS["stage"], "name": "50", "scale": 0.5, "run_s": 0.0, "broken_by": None}
 
         checks = {"mode": [], "joints": ["joint elbow: was never read", "joint wrist: code 5"]}
         operator, observer = Role.OPERATOR, Role.OBSERVER

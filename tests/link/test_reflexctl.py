@@ -48,7 +48,8 @@ def test_status_for_people(ctl: Any) -> None:
         "mode           HOLD\n"
         "stop           none\n"
         "e-stop         released, drive-enable on\n"
-        "stage          25, 25% of the speed, run of 2 min 10 s of 10 min 00 s, begun anew: a joint is lost\n"
+        "stage          25, 25% of speed and torque, run of 2 min 10 s of 10 min 00 s, begun anew: "
+        "a joint is lost\n"
         "rate           499.999 of 500 Hz, tick 1234, 2 deadlines missed\n"
         "lateness       p50 36, p99 95, p99.9 130, max 300 us\n"
         "cost           p50 54, p99 119, p99.9 174, max 220 us\n"
@@ -125,7 +126,7 @@ def test_preflight_shows_every_check_and_ends_with_1_when_one_fails(daemon: Any,
 
 def test_promote_tells_the_daemon_who_signs_and_under_which_account(daemon: Any, ctl: Any) -> None:
     done = ctl("promote", "--by", "bob")
-    assert (done.returncode, done.stdout) == (0, "50, 50% of the speed, run of 0.0 s of 10 min 00 s\n")
+    assert (done.returncode, done.stdout) == (0, "50, 50% of speed and torque, run of 0.0 s of 10 min 00 s\n")
     assert daemon.done == [("promote", {"by": "bob"}, os.geteuid())]
 
 

@@ -151,6 +151,22 @@ def test_without_the_key_the_measurement_is_not_looked_at(make_joint: MakeJoint)
     assert envelope.position[0] == 1.5
 
 
+def test_a_part_of_the_torque_is_kept_to_without_a_rate_too(make_joint: MakeJoint) -> None:
+    envelope, state = start(make_joint(kp=KP, kd=KD, torque_max=TORQUE))
+    envelope.set_torque(0.25)
+    path_of(envelope, [1.5] * 300)
+    assert torque(envelope, state) == pytest.approx(0.25 * TORQUE)
+    assert envelope.limits[0] == Limit.TORQUE
+    envelope.set_torque(1.0)
+    assert path_of(envelope, [1.5] * 300)[-1] == 1.5
+
+
+def test_a_motor_that_is_not_in_mit_mode_has_no_torque_to_keep_to(make_joint: MakeJoint) -> None:
+    envelope, _ = start(make_joint(torque_max=TORQUE))
+    envelope.set_torque(0.25)
+    assert path_of(envelope, [1.5] * 300)[-1] == 1.5
+
+
 @pytest.mark.parametrize("reason", ["old", "nan", "never"])
 def test_a_reading_that_says_nothing_leaves_the_other_limits(soft: MakeJoint, reason: str) -> None:
     envelope, state = start(soft())

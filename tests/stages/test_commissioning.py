@@ -94,7 +94,7 @@ def test_a_new_robot_keeps_its_motors_off_and_says_why(bench: Bench) -> None:
     assert bench.named("stage.lowered") == [{"stage": "sensors"}]
     assert bench.it.status() == {
         "name": "sensors",
-        "speed": 0.0,
+        "scale": 0.0,
         "run_s": 0.0,
         "needed_s": 600.0,
         "broken_by": None,
@@ -106,7 +106,7 @@ async def test_from_sensors_to_full_speed_and_no_further(bench: Bench, path: Pat
     for stage, speed in ((Stage.QUARTER, 0.25), (Stage.HALF, 0.5), (Stage.FULL, 1.0)):
         bench.run()
         told = await bench.it.promote("bob", BOB)
-        assert (told["name"], told["speed"], told["run_s"]) == (stage.value, speed, 0.0)
+        assert (told["name"], told["scale"], told["run_s"]) == (stage.value, speed, 0.0)
         assert (bench.it.stage, bench.speeds[-1], bench.it.reasons()) == (stage, speed, [])
         kept = store.read(path)
         assert kept is not None

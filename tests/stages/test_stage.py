@@ -34,7 +34,7 @@ def test_every_changed_missing_and_added_part_lowers_it_and_is_named() -> None:
 
 def test_the_stages_follow_each_other_and_the_last_one_is_the_last() -> None:
     assert [stage.next for stage in Stage] == [Stage.QUARTER, Stage.HALF, Stage.FULL, Stage.FULL]
-    assert [stage.speed for stage in Stage] == [0.25, 0.25, 0.5, 1.0]
+    assert [stage.scale for stage in Stage] == [0.25, 0.25, 0.5, 1.0]
 
 
 def test_only_the_time_between_two_looks_that_both_saw_work_counts() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.systemd.conftest import REPOSITORY, Machine
 
+pytestmark = pytest.mark.xdist_group("install")
+
 UNIT = "/usr/local/lib/systemd/system/reflexd@.service"
 
 

@@ -60,6 +60,7 @@ class DamiaoBus:
         self._port: CanPort | None = None
         self._lock = asyncio.Lock()
         self._energised = False
+        self.torque_part = 1.0
         self._torque_offs = 0
         self._state = state
         # Writing one element through a memoryview takes half the time that it takes through the array.

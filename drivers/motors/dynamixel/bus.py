@@ -74,6 +74,7 @@ class DynamixelBus:
         self._scales = [_scales(motor) for motor in self._motors]
         self._low = [0] * len(joints)
         self._high = [TURN - 1] * len(joints)
+        self.torque_part = 1.0
         self._energised = False
         self._offs = 0  # how often torque-off was ordered
         self._requests: tuple[bytes, ...] = ()
@@ -246,6 +247,7 @@ class DynamixelBus:
         async with self._exchanging(min(TIMEOUT_S, self._options.watchdog / 3)) as exchange:
             try:
                 wrong = await setup.energise(exchange, self._motors, self._watchdog, lambda: self._offs != offs)
+                wrong = wrong or await setup.limit_torque(exchange, self._motors, self.torque_part)
             except BaseException:
                 self.torque_off()
                 raise

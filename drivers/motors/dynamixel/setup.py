@@ -18,6 +18,7 @@ from drivers.motors.dynamixel.table import (
     DRIVE_TORQUE_ON_BY_GOAL,
     EXTENDED_MAX,
     GOAL_POSITION,
+    GOAL_PWM,
     HARDWARE_ERRORS,
     INDIRECT_ADDRESS,
     MAX_POSITION_LIMIT,
@@ -28,6 +29,7 @@ from drivers.motors.dynamixel.table import (
     POSITION_UNIT,
     PROFILE_ACCELERATION,
     PROFILE_VELOCITY,
+    PWM_LIMIT,
     RETURN_DELAY,
     SHUTDOWN,
     STARTUP,
@@ -283,24 +285,47 @@ async def energise(
     return problems
 
 
+async def limit_torque(exchange: Exchange, motors: Sequence[Motor], part: float) -> list[str]:
+    """Let motors make no more than `part` of their torque: less voltage in the position modes.
+
+    It is forgotten when torque is switched on, so it is for afterwards.
+    """
+    limits = await exchange.read([motor.id for motor in motors], PWM_LIMIT.address, PWM_LIMIT.size)
+    wanted = {ident: int(PWM_LIMIT.unpack(data) * part) for ident, data in limits.items()}
+    # With the goal current behind it: two bytes were just read.
+    found = await _set_all(exchange, GOAL_PWM, wanted, 4)
+    return [
+        f"{motor.label} cannot be kept to {part:.0%} of its torque: its {GOAL_PWM.name} ({GOAL_PWM.address}) "
+        f"reads {found.get(motor.id)}, {wanted.get(motor.id)} was written"
+        for motor in motors
+        if motor.id not in wanted or found.get(motor.id) != wanted[motor.id]
+    ]
+
+
 async def _set_goals(exchange: Exchange, motors: Sequence[Motor], goals: dict[int, int]) -> list[str]:
     """Write goals while torque is off; an old goal in a motor would make it jump when torque comes on."""
-    packet = frames.sync_write(
-        GOAL_POSITION.address, [(ident, GOAL_POSITION.pack(goal)) for ident, goal in goals.items()]
-    )
-    found: dict[int, int] = {}
-    for _ in range(TRIES):
-        exchange.send(packet)
-        # With the realtime tick behind it: four bytes would be the length of another read.
-        answers = await exchange.read(list(goals), GOAL_POSITION.address, 6)
-        found = {ident: GOAL_POSITION.unpack(data) for ident, data in answers.items()}
-        if found == goals:
-            return []
+    # With the realtime tick behind it: four bytes would be the length of another read.
+    found = await _set_all(exchange, GOAL_POSITION, goals, 6)
     return [
         f"{motor.label} did not take its own position {goals[motor.id]} as goal: it reads {found.get(motor.id)}"
         for motor in motors
         if found.get(motor.id) != goals[motor.id]
     ]
+
+
+async def _set_all(exchange: Exchange, register: Register, values: dict[int, int], length: int) -> dict[int, int]:
+    """Write a value to each motor's register, and read `length` bytes back from there: what the registers hold."""
+    packet = frames.sync_write(
+        register.address, [(ident, register.pack(value)) for ident, value in values.items()]
+    )
+    found: dict[int, int] = {}
+    for _ in range(TRIES):
+        exchange.send(packet)
+        answers = await exchange.read(list(values), register.address, length)
+        found = {ident: register.unpack(data) for ident, data in answers.items()}
+        if found == values:
+            break
+    return found
 
 
 async def rest(exchange: Exchange, motors: Sequence[Motor]) -> list[str]:

@@ -16,6 +16,7 @@ from drivers.motors.dynamixel.table import (
     BUS_WATCHDOG,
     DRIVE_MODE,
     GOAL_POSITION,
+    GOAL_PWM,
     HARDWARE_ERROR,
     MAX_POSITION_LIMIT,
     MIN_POSITION_LIMIT,
@@ -201,6 +202,29 @@ async def test_enable_holds_where_the_joint_stands_and_confirms(arm) -> None:
     assert len(on) == 1
     goals = [p for p in one.rig.heard if p.code == Code.SYNC_WRITE and p.params[0] == GOAL_POSITION.address]
     assert one.rig.heard.index(goals[0]) < one.rig.heard.index(on[0])
+
+
+@pytest.mark.parametrize(("part", "pwm"), [(1.0, 885), (0.25, 221)])
+async def test_a_motor_makes_no_more_than_the_part_of_its_torque_that_is_allowed(arm, part, pwm) -> None:
+    one = await arm()
+    await one.bus.enable()
+    full = {name: axis.law[3] for name, axis in one.rig.axes.items()}
+    await one.bus.disable()
+    one.bus.torque_part = part
+    await one.bus.enable()
+    for name, servo in one.rig.devices.servos.items():
+        assert servo.table[GOAL_PWM] == pwm
+        assert one.rig.axes[name].law[3] == pytest.approx(part * full[name], rel=0.01)
+
+
+async def test_a_motor_whose_torque_cannot_be_limited_is_not_energised(arm) -> None:
+    one = await arm()
+    one.bus.torque_part = 0.5
+    one.rig.hear = lambda data: b"" if b"\x83\x64\x00" in data else data
+    problems = await problems_of(one.bus.enable())
+    assert len(problems) == 3
+    assert problems[0].endswith("kept to 50% of its torque: its goal PWM (100) reads 885, 442 was written")
+    assert torques(one) == [False] * 3
 
 
 async def test_enable_puts_back_what_a_restart_has_lost(arm) -> None:
