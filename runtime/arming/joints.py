@@ -11,8 +11,8 @@ from drivers.state import JointState
 
 FRESH_S = 1.0
 """A reading that is older counts as none."""
-MARGIN = 0.05
-"""So far (rad) outside its range a joint may stand: a motor that rests against its stop."""
+MARGIN = 0.1
+"""So far (rad) outside its range a joint may stand: limp, it rests against its stop, which lies beyond it."""
 
 
 def joints(buses: Sequence[Bus], state: JointState, temperature_max: float, now_ns: int) -> list[str]:

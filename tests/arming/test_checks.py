@@ -152,8 +152,8 @@ def test_joints_that_are_well_pass_up_to_the_limits() -> None:
     ("harm", "words"),
     [
         (_set("position", math.nan), "was never read"),
-        (_set("position", 1.06), "stands at 1.060 rad, outside -1 .. 1: move it back by hand"),
-        (_set("position", -1.06), "stands at -1.060 rad"),
+        (_set("position", 1.11), "stands at 1.110 rad, outside -1 .. 1: move it back by hand"),
+        (_set("position", -1.11), "stands at -1.110 rad"),
         (_set("stamp_ns", NOW_NS - 1_100_000_000), "last read 1.1 s ago"),
         (_set("fault", 5), "code 5"),
         (_set("temperature", 70.5), "°C hot, at most 70 °C"),

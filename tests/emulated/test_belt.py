@@ -62,7 +62,7 @@ def test_a_limp_arm_stays_folded_and_no_cube_comes() -> None:
     plant = make()
     first = [axis.position for axis in plant.axes]
     plant.advance(3.0)
-    assert [axis.position for axis in plant.axes] == pytest.approx(first, abs=0.05)
+    assert [axis.position for axis in plant.axes] == pytest.approx(first, abs=0.1)
     assert score(plant) == {"spawned": 0, "in_bin": 0, "missed": 0, "in_hand": 0, "total": 10, "done": 0}
     assert not plant.sensor(FIELDS).any()
 
