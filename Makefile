@@ -8,10 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
 # MACHINES: how many of the rig's machines run at a time; each needs a processor and 1.5 GB.
 MACHINES ?= $(shell nproc)
+# PRESSES: of the e-stop in `make bench-safety`; MINUTES: of simulated time there, for each bad policy.
+PRESSES ?= 1000
+MINUTES ?= 10
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test rig rig-machine lint format bench clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +24,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter, generated docs"
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
+	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
@@ -59,6 +63,10 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
+
+bench-safety: $(VENV)/dev
+	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)
+	$(BIN)/python -m tests.bench.bad_policies --minutes $(MINUTES)
 
 install:
 	$(PYTHON) $(INSTALLER) install $(OPTIONS)

@@ -29,11 +29,11 @@ class ProcessError(Exception):
 class Emulator:
     """The emulated robot's process and its control channel."""
 
-    def __init__(self, config: Config) -> None:
-        """Start it and wait until it listens. Raises ProcessError."""
+    def __init__(self, config: Config, program: Sequence[str] = ("-m", "drivers.emulated")) -> None:
+        """Start it and wait until it listens. Raises ProcessError. `program`: what Python runs."""
         assert config.emulated is not None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "drivers.emulated", str(write_spec(config))],
+            [sys.executable, *program, str(write_spec(config))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

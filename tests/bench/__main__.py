@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import socket
 import tempfile
 import threading
@@ -16,14 +14,12 @@ from typing import Any
 from runtime.cli.processes import DaemonProcess, Emulator
 from runtime.config.config import Config
 from runtime.config.load import load
-from runtime.link.client import Client
 from tests import robots
 from tests.bench import envelope, exchange
 from tests.bench.reference import Reference
+from tests.bench.surroundings import CONFIGS, headline, machine, save, watched
 from tests.bench.watches import look_cost
 
-RESULTS = Path(__file__).parent / "results"
-CONFIGS = Path(__file__).parents[2] / "configs"
 BUSES = {"damiao": (500.0, 3), "dynamixel": (100.0, 6)}
 """Rate (Hz) and joints on one bus: what a bus of 1 Mbit/s carries well."""
 LATENESS_S = 30
@@ -40,23 +36,21 @@ def lateness(folder: Path) -> dict[str, Any]:
         daemon.request("arm")
         daemon.request("start")
         time.sleep(2.0)
-        watcher = threading.Thread(target=_watch, args=(config, LATENESS_S), daemon=True)
-        watcher.start()
-        daemon.request("clear_histograms")
-        before = daemon.request("status")
-        reference = Reference(2000, LATENESS_S, realtime.priority + 1, realtime.cpus)
-        machine = reference.summary_us()
-        after = daemon.request("status")
-        watcher.join()
+        with watched(config):
+            daemon.request("clear_histograms")
+            before = daemon.request("status")
+            reference = Reference(2000, LATENESS_S, realtime.priority + 1, realtime.cpus)
+            late = reference.summary_us()
+            after = daemon.request("status")
         daemon.request("disarm")
     bare.append(exchange.measure(config.control.rate, realtime.priority, realtime.cpus)["p50"])
     ticks = after["tick"] - before["tick"] - (after["missed_deadlines"] - before["missed_deadlines"])
     seconds = after["uptime_s"] - before["uptime_s"]
     return {
         "reference": reference.name,
-        "reference_us": machine,
+        "reference_us": late,
         "lateness_us": after["lateness_us"],
-        "p99_ratio": round(after["lateness_us"]["p99"] / max(machine["p99"], 1.0), 2),
+        "p99_ratio": round(after["lateness_us"]["p99"] / max(late["p99"], 1.0), 2),
         "cost_us": after["cost_us"],
         "exchange_us": bare,
         "cost_ratio": round(after["cost_us"]["p50"] / (sum(bare) / len(bare)), 2),
@@ -122,30 +116,8 @@ def _start_once(config: Config) -> tuple[float, float]:
     return moment[0], memory
 
 
-def _watch(config: Config, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    with Client(config.socket.path) as client:
-        for _ in client.stream("watch", interval=0.1):
-            if time.monotonic() > deadline:
-                return
-
-
-def _machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return {
-        "cpu": f"{os.cpu_count()} x {model or platform.machine()}",
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
 def _table(results: dict[str, Any]) -> str:
-    lines = [
-        f"{results['machine']['cpu']}, kernel {results['machine']['kernel']}, {results['machine']['date']}",
-        "",
-    ]
+    lines = [headline(results), ""]
     if late := results.get("lateness"):
         lines += [
             f"| 12 CAN joints at 500 Hz, {LATENESS_S} s | p50 us | p99 us | max us |",
@@ -178,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only 6 and 12 joints")
     quick = parser.parse_args().quick
-    results: dict[str, Any] = {"machine": _machine(), "tick_cost": [], "envelope": envelope.measure()}
+    results: dict[str, Any] = {"machine": machine(), "tick_cost": [], "envelope": envelope.measure()}
     with tempfile.TemporaryDirectory(prefix="reflexd-bench-") as name:
         folder = Path(name)
         os.environ["STATE_DIRECTORY"] = str(folder / "state")
@@ -191,8 +163,7 @@ def main() -> None:
             results["lateness"] = lateness(folder)
         else:
             print("the Go1's model is not there: lateness not measured")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(results, indent=1))
+    save("latest", results)
     print(_table(results))
 
 

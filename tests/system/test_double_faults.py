@@ -19,15 +19,21 @@ pytestmark = pytest.mark.system
 
 SECOND = 'safety.estop_second={type="emulated",path="{run}/gpio.sock",line="estop_second"}'
 FEEDBACK = 'safety.drive_feedback={type="emulated",path="{run}/gpio.sock",line="drive_feedback"}'
+FAULTY = Path(__file__).parents[1] / "rig/guest/faulty_daemon.py"
 DYNAMIXEL, DAMIAO = ("j0", "j1"), ("j2", "j3")
 
 
 @pytest.fixture
-def make_blocking(make_rig: Callable[..., Any]) -> Callable[..., Any]:
+def make_blocking(
+    make_rig: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """A rig whose loop blocks for two seconds when it is told to."""
+    fault = tmp_path / "fault"
+    fault.write_text("2")
+    monkeypatch.setenv("FAULT", str(fault))
 
     def make(*settings: str) -> Any:
-        rig = make_rig(*settings, program=[str(Path(__file__).parent / "blocking_daemon.py")])
+        rig = make_rig(*settings, program=[str(FAULTY)])
         rig.block = lambda: rig.daemon.kill(signal.SIGUSR1)
         return rig
 

@@ -1,11 +1,13 @@
-"""The daemon with two defects on demand: SIGUSR1 blocks its loop, SIGUSR2 keeps the whole interpreter busy.
+"""The daemon with defects on demand: SIGUSR1 blocks its loop, SIGUSR2 keeps the whole interpreter busy, SIGRTMIN
+freezes it. Both are calls that let no other thread run, as an extension with a defect makes them.
 
-How long, in seconds, is in /run/rig/fault. The interpreter is kept busy by calls that let no other thread run,
-as an extension with a defect does.
+How long, in seconds, is in the file $FAULT, or /run/rig/fault.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import sys
 import time
@@ -14,8 +16,8 @@ from pathlib import Path
 from runtime.cli.reflexd import main
 from runtime.control.loop import ControlLoop
 
-FAULT = Path("/run/rig/fault")
-wanted: list[str] = []
+FAULT = Path(os.environ.get("FAULT", "/run/rig/fault"))
+wanted: list[int] = []
 tick = ControlLoop.tick
 
 
@@ -27,13 +29,20 @@ def busy(seconds: float) -> None:
     sys.setswitchinterval(0.0001)
 
 
+def freeze(seconds: float) -> None:
+    ctypes.PyDLL(None).usleep(round(seconds * 1e6))  # PyDLL keeps the interpreter lock, unlike CDLL
+
+
+FAULTS = {signal.SIGUSR1: time.sleep, signal.SIGUSR2: busy, signal.SIGRTMIN: freeze}
+
+
 def faulty(self: ControlLoop, *arguments: object) -> None:
     if wanted:
-        {"block": time.sleep, "busy": busy}[wanted.pop()](float(FAULT.read_text()))
+        FAULTS[signal.Signals(wanted.pop())](float(FAULT.read_text()))
     tick(self, *arguments)  # type: ignore[arg-type]
 
 
 ControlLoop.tick = faulty  # type: ignore[assignment,method-assign]
-signal.signal(signal.SIGUSR1, lambda *_: wanted.append("block"))
-signal.signal(signal.SIGUSR2, lambda *_: wanted.append("busy"))
+for number in FAULTS:
+    signal.signal(number, lambda number, _: wanted.append(number))
 sys.exit(main())
