@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import threading
 import time
 import tty
 from multiprocessing.connection import Connection
@@ -110,9 +111,12 @@ class _Wires:
         inputs = {"estop": True, "reference": True}
         outputs = {"drive_enable": self._driven, "heartbeat": self._beaten, "echo": self._echoed}
         self._chip = GpioChip(self._reactor, lines, inputs, outputs)
-        self._wire = PtyWire(self._reactor, port, self._commanded)
-        self._reactor.watch(self._robot, lambda: self._wire.send(os.read(self._robot, 4096)))
         self._reactor.watch(pipe, self._asked)
+        # To wait for a terminal is to wait for a kernel worker of ordinary priority, so the lines must not do it.
+        self._bytes = Reactor()
+        self._wire = PtyWire(self._bytes, port, self._commanded)
+        self._bytes.watch(self._robot, lambda: self._wire.send(os.read(self._robot, 4096)))
+        threading.Thread(target=self._pass_bytes, daemon=True).start()
 
     def run(self) -> None:
         """Until the other end of the pipe is closed."""
@@ -125,7 +129,12 @@ class _Wires:
                 reactor.run_ready()
         except EOFError:
             self._chip.close()
-            self._wire.close()
+
+    def _pass_bytes(self) -> None:
+        run_as_fifo(PRIORITY)
+        while True:
+            self._bytes.wait(1.0)
+            self._bytes.run_ready()
 
     def _asked(self) -> None:
         match self._pipe.recv():
@@ -139,7 +148,7 @@ class _Wires:
                 self._noted.clear()
                 self._pipe.send(None)
             case ("noted",):
-                self._pipe.send(self._noted)
+                self._pipe.send(dict(self._noted))
 
     def _press(self, line: bytes) -> None:
         pressed_ns = time.monotonic_ns()

@@ -78,10 +78,11 @@ def _lasting(folder: Path, number: int, times: int) -> dict[str, Any]:
             time.sleep(RUNNING_S)
             _break(folder, daemon, number, FOR_GOOD_S)
             moved_ns = _last_motion(emulator)
+            edge_ns = board.noted()["heartbeat"]  # the daemon's end is an edge, too
             aborted_ns = ended.result()
             time.sleep(AFTERWARDS_S)
             tripped = [int(line) for line in (folder / TRIPPED).read_text().split()]
-            noted = board.noted() | {"stands": moved_ns, "aborted": aborted_ns}
+            noted = board.noted() | {"heartbeat": edge_ns, "stands": moved_ns, "aborted": aborted_ns}
             noted |= {"tripped": max(tripped)} if len(tripped) == MOTORS else {}
             _add(found, noted, "heartbeat", "drive_off", "torque_off", "tripped", "stands", "aborted")
     return _row(folder, None, times, found)
