@@ -84,7 +84,6 @@ class Trial:
 
     commands: Floats
     """Shape (ticks + 1, joints), rad; the first row is where the arm rests."""
-    envelope: Envelope
     room: Floats = field(default_factory=lambda: np.full((len(JOINTS), 2), math.inf))
     """Smallest distance of each joint from the lower and the upper end of its range in the model, rad."""
     apart: float = math.inf
@@ -102,7 +101,7 @@ def run(policy: Policy, seconds: float, seed: int, guarded: bool = True) -> Tria
     envelope = Envelope(config.joints, config.period_s, None, arm if guarded else None)
     envelope.reset(REST)
     ticks = round(seconds / config.period_s)
-    trial = Trial(np.empty((ticks + 1, len(REST))), envelope)
+    trial = Trial(np.empty((ticks + 1, len(REST))))
     trial.commands[0] = REST
     ends = np.array([plant.model.joint(name).range for name in JOINTS])
     goals = policy(config, np.random.default_rng(seed))

@@ -25,8 +25,8 @@ from tests.bench.board import ROBOT, Board
 from tests.bench.surroundings import CONFIGS, watched
 
 PATIENCE_S = 20.0
-RUNNING_S = (0.1, 0.7)
-"""After the start of the policy the robot runs so long before it is stopped, s."""
+RUNNING_S = (0.05, 0.35)
+"""The robot runs so long before each of the two presses, s."""
 _NEXT = {"ESTOP": "reset", "FAULT": "reset", "STANDBY": "arm", "HOLD": "start"}
 AFTERWARDS_S = 0.2
 """So long after a press nothing is asked of the board, which would disturb it, s; all must be over then."""
@@ -47,8 +47,8 @@ def measure(folder: Path, presses: int) -> dict[str, Any]:
         daemon.wait_policy()
         for _ in range(presses):
             run_policy(emulator, daemon)
-            _press(board, "reference", moments.uniform(*RUNNING_S) / 2, took, "echo")
-            _press(board, "estop", moments.uniform(*RUNNING_S) / 2, took, "drive_off", "torque_off")
+            _press(board, "reference", moments.uniform(*RUNNING_S), took, "echo")
+            _press(board, "estop", moments.uniform(*RUNNING_S), took, "drive_off", "torque_off")
         missed = daemon.request("status")["missed_deadlines"]
     told = [json.loads(line) for line in (folder / "daemon.log").read_text().splitlines()]
     took["written"] = [event["torque_off_us"] for event in told if event["event"] == "safety.torque_off"]
