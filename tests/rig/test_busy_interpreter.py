@@ -1,4 +1,4 @@
-"""A call that lets no other thread run: motors stop by themselves, systemd ends the daemon and starts another."""
+"""Calls that let no other thread run: motors stop by themselves; if it lasts, systemd starts another daemon."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from tests.rig.harness.rig import Rig
 def test_busy_interpreter(rig: Rig) -> None:
     faults.faulty_daemon(rig)
     rig.run_policy()
+    faults.break_loop(rig, "busy", 1.2)
+    rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT, as soon as it can tell")
+    assert not rig.drive_enable()
+    rig.wait(lambda: not any(rig.moving()), what="the robot stands")
+    rig.reset()
+
+    rig.run_policy()
     pid, since = rig.main_pid(), rig.cursor()
-    faults.break_loop(rig, "busy", 60.0)
+    faults.break_loop(rig, "freeze", 60.0)
     rig.wait(lambda: not any(rig.moving()), what="the motors stop by themselves")
     rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
     rig.safe_after_start()

@@ -28,8 +28,8 @@ def faulty_daemon(rig: Rig) -> None:
 
 
 def break_loop(rig: Rig, kind: str, seconds: float) -> None:
-    """`block` or `busy`, for so long."""
-    number = {"block": "USR1", "busy": "USR2"}[kind]
+    """`block`, `busy` or `freeze`, for so long."""
+    number = {"block": "USR1", "busy": "USR2", "freeze": "RTMIN"}[kind]
     rig.sh(f"echo {seconds} > /run/rig/fault && kill -{number} {rig.main_pid()}")
 
 
