@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 Level = Literal["info", "warning", "error"]
 
+SAFETY_FAMILIES = ("safety.", "joint.", "robot.")
+"""How the names of events begin that tell what stopped the robot; one that is more than information has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

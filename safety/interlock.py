@@ -102,8 +102,8 @@ class Interlock:
             self.standing = [self._text(cause, inputs, now_ns) for cause in others]
             self.decision = decision
         slow = self._slow_speed if decision.action is Action.SLOW else 1.0
-        order = Order(decision.action, decision.stop_latched, slow)
-        if order != self.orders.last:
+        order = Order(decision.action, decision.stop_latched, slow, now_ns)
+        if order[:3] != self.orders.last[:3]:
             self.orders.last = order
         self._flags.tell()
         if self._stop_order and not any(reason.cause == Cause.STOP_REQUEST for reason in decision.reasons):
@@ -290,7 +290,7 @@ class Interlock:
 
     def _trip(self, texts: dict[str, str], now_ns: int) -> None:
         """Stop category 0: gate, drive-enable, torque, in this order, then the words."""
-        beat, armed, gate_open = self._heartbeat.last, self.drive_enabled, self._gate.is_open
+        seen = self.seen(now_ns)
         why = "; ".join(texts.values()) or "torque off is latched"
         self._gate.close(why)
         self.drive_enabled = False
@@ -306,12 +306,7 @@ class Interlock:
             "error",
             causes=[str(cause) for cause in texts],
             category=0,
-            estop="pressed" if self._estop.pulse else self.estop_state,
-            armed=armed,
-            gate_open=gate_open,
-            loop="none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
-            tick=beat.tick if beat is not None else None,
-            beat_age_ms=(now_ns - beat.now_ns) / 1e6 if beat is not None else None,
+            **seen,
             reaction_us=reaction_us,
             torque_off_us=torque_us,
         )
@@ -320,11 +315,22 @@ class Interlock:
             self.tell("safety.torque_off_failed", problem, "error")
 
     def _warn(self, decision: Decision, inputs: Inputs, now_ns: int) -> None:
-        """Tell what is new and has not cut power; the watches' flags are told by `Flags`."""
+        """Tell what is new and has not cut power; the watches' flags are told by `Flags` as well."""
+        fresh = [reason for reason in decision.reasons if reason not in self.decision.reasons]
+        stops = [reason.cause for reason in fresh if Action.HOLD <= reason.action < Action.TORQUE_OFF]
+        if stops and decision.action < Action.TORQUE_OFF:
+            why = "; ".join(self._text(cause, inputs, now_ns) for cause in stops)
+            self.tell(
+                "safety.stop",
+                f"{why}: the loop has to stop the robot",
+                "error",
+                causes=stops,
+                category=decision.action.category,
+                **self.seen(now_ns),
+            )
         flags = {flag.name for flag in inputs.flags}
-        for reason in decision.reasons:
-            new = reason not in self.decision.reasons and reason.cause not in flags
-            if new and reason.action < Action.TORQUE_OFF:
+        for reason in fresh:
+            if reason.cause not in flags and reason.action < Action.HOLD:
                 text = self._text(reason.cause, inputs, now_ns)
                 self.tell(f"safety.{reason.cause}", text, "warning", action=reason.action.name.lower())
         if decision.action is Action.POWER_CUT and self.decision.action is not Action.POWER_CUT:
@@ -373,7 +379,21 @@ class Interlock:
             case _:
                 return self._problems.get(cause) or self._flags.text(cause)
 
+    def seen(self, now_ns: int) -> dict[str, Any]:
+        """What is known at `now_ns`, as the fields of an event: e-stop, power, and the loop's last beat."""
+        beat = self._heartbeat.last
+        return {
+            "estop": "pressed" if self._estop.pulse else self.estop_state,
+            "armed": self.drive_enabled,
+            "gate_open": self._gate.is_open,
+            "loop": "none" if beat is None else (LoopState(beat.state).name or "idle").lower(),
+            "tick": beat.tick if beat is not None else None,
+            "beat_age_ms": (now_ns - beat.now_ns) / 1e6 if beat is not None else None,
+        }
+
     def tell(self, name: str, message: str, level: str, **fields: Any) -> None:
-        """Pass on an event. Whatever goes wrong with those who listen does not reach the interlock."""
+        """Pass on an event, with the loop's last tick. What goes wrong with the listeners does not reach us."""
+        if (beat := self._heartbeat.last) is not None:
+            fields.setdefault("tick", beat.tick)
         with contextlib.suppress(Exception):
             self._on_event(name, message, level, fields)

@@ -16,6 +16,8 @@ class Order(NamedTuple):
     """A stop is latched: nothing but a reset leads out of it."""
     speed: float
     """Part of its top speed that each joint may use, above 0, at most 1."""
+    seen_ns: int = 0
+    """When the supervisor saw what it is for, CLOCK_MONOTONIC, ns."""
 
 
 class Orders:

@@ -352,9 +352,12 @@ class Supervisor:
 
     def _end(self, reason: str) -> None:
         """Leave everything off, whatever has gone wrong before."""
+        began_ns = self._clock()
+        seen = self._interlock.seen(began_ns)
         if self._death:
             self.orders.last = Order(Action.TORQUE_OFF, latched=True, speed=1.0)
         self._interlock.shut(reason)
+        reaction_us = (self._clock() - began_ns) / 1e3
         self._torque_off.stop(TORQUE_OFF_TIMEOUT_S)
         self._feeding.close(clean=(self._clean and not self._death) or not self._started.is_set())
         for line in (self._drive_enable, self._feedback, self._estop):
@@ -370,7 +373,9 @@ class Supervisor:
         while self._requests:
             self._requests.popleft()[1].cancel()
         if self._death and self._started.is_set():
-            self._interlock.tell("safety.thread_died", self._death, "error")
+            self._interlock.tell(
+                "safety.thread_died", self._death, "error", category=0, **seen, reaction_us=reaction_us
+            )
         self._started.set()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from runtime import version
 from runtime.cli import reflexctl_output as output
 from runtime.cli.find import find
+from runtime.events import SAFETY_FAMILIES
 from runtime.link.client import Client
 from runtime.link.errors import AccessDenied, LinkError, LinkTimeout, NoDaemon, Refused
 
@@ -33,7 +34,7 @@ The socket is --socket, else $REFLEXD_SOCKET, else the daemon of this user, else
 name stops them all.
 """
 
-_SAFETY = ("safety.", "joint.", "robot.", "reset_button.", "boot.", "daemon.")
+_SAFETY = (*SAFETY_FAMILIES, "reset_button.", "boot.", "daemon.")
 """How the events begin that tell what stopped the robot, and what came before and after."""
 
 _SIMPLE = {

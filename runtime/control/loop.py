@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,17 @@ _AFTER_STOP = {
     (Action.CONTROLLED_STOP, True): Mode.FAULT,
 }
 """How a stop ends that the safety task has ordered; whether it is latched."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Where a stop began."""
+
+    began_ns: int
+    position: Floats
+    """Measured, rad, shape (joints,)."""
+    seen_ns: int | None
+    """When the safety task saw what it is for; None for a stop that it has not ordered."""
 
 
 class ControlLoop:
@@ -100,6 +113,9 @@ class ControlLoop:
         self._half_period_ns = period_ns // 2
         self._clock = clock
         self._cost_ns = 0
+        self._number = 0
+        self._stop = _Stop(0, state.position, None)
+        """The last one."""
 
     # -- what the operator and the safety task ask for, between ticks
 
@@ -134,10 +150,14 @@ class ControlLoop:
         for index, angle in targets.items():
             self.goal[index] = angle
 
-    def stop(self, then: Mode) -> None:
-        """Ramp to a stop along the joints' limits, then go to HOLD, HELD, STANDBY or FAULT."""
+    def stop(self, then: Mode, seen_ns: int | None = None) -> None:
+        """Ramp to a stop along the joints' limits, then go to HOLD, HELD, STANDBY or FAULT.
+
+        `seen_ns`: when the safety task saw what the stop is for (CLOCK_MONOTONIC); None when it ordered none.
+        """
         was_stopping = self.modes.mode == Mode.STOPPING
         if self.modes.stop(then) and not was_stopping:
+            self._stop = _Stop(self._clock(), self._state.position.copy(), seen_ns)
             self._envelope.stopping_point(self.goal)
             if self._planner is not None:
                 self._planner.stop()
@@ -152,6 +172,7 @@ class ControlLoop:
     def tick(self, number: int, deadline_ns: int, now_ns: int) -> None:
         """Run one tick. `deadline_ns` is when it was due, `now_ns` when it began (CLOCK_MONOTONIC)."""
         modes, buses = self.modes, self._buses
+        self._number = number
         self._read(now_ns)
         if modes.energised:
             self._check()
@@ -210,7 +231,7 @@ class ControlLoop:
             if order.latched:
                 self.modes.cut(self._cut_mode())
         elif order.action < Action.TORQUE_OFF:  # otherwise the gate is closed, or will be in a moment
-            self.stop(_AFTER_STOP[order.action, order.latched])
+            self.stop(_AFTER_STOP[order.action, order.latched], order.seen_ns)
 
     def _check(self) -> None:
         if not self._gate.is_open:
@@ -236,7 +257,7 @@ class ControlLoop:
                 if index in self._faulty or not (fault or missed >= self._missed_limit):
                     continue
                 self._faulty.add(index)
-                where = {"joint": joint.name, "bus": bus.name, "id": joint.id}
+                where = {"joint": joint.name, "bus": bus.name, "id": joint.id, "tick": self._number}
                 last_good_s = (now_ns - int(self._state.stamp_ns[index])) / 1e9
                 if fault:
                     text = f"joint {joint.name} (bus {bus.name}, id {joint.id}): {bus.explain(fault)}: stopping"
@@ -264,8 +285,30 @@ class ControlLoop:
         elif mode == Mode.STOPPING and self._envelope.at_rest(REST):
             self.goal[:] = self.command
             self.modes.at_rest()
+            self._tell_stopped()
             if not self.modes.energised:
                 self._on_power_off(self.modes.mode)
+
+    def _tell_stopped(self) -> None:
+        """The ramp has ended: how soon it began after its cause was seen, how long it took, and how far."""
+        stop, mode = self._stop, self.modes.mode
+        duration_s = (self._clock() - stop.began_ns) / 1e9
+        way = np.abs(self._state.position - stop.position)
+        furthest = int(way.argmax())
+        name, distance = self._joints[furthest].name, float(way[furthest])
+        fields: dict[str, Any] = {}
+        if stop.seen_ns is not None:
+            fields["reaction_ms"] = (stop.began_ns - stop.seen_ns) / 1e6
+        self._events.emit(
+            "robot.stopped",
+            f"stopped within {duration_s:.3f} s, mode {mode.name}; {name} went furthest, {distance:.3f} rad",
+            **fields,
+            category=2 if self.modes.energised else 1,
+            duration_s=duration_s,
+            joint=name,
+            distance_rad=distance,
+            tick=self._number,
+        )
 
     def _record(self, number: int, deadline_ns: int, now_ns: int, commanded: bool) -> None:
         planner = self._planner

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import select
 import signal
@@ -22,16 +23,23 @@ import msgpack
 import numpy as np
 
 from runtime.child.process import MEMORY, SOCKET
+from runtime.events import SAFETY_FAMILIES
 from runtime.recording.ring import TraceReader
 from runtime.recording.segment import Segment
 from runtime.recording.trace import TraceLayout
 
+INFO = 2
+"""The level of an event that is information, as in the schema foxglove.Log."""
 MESSAGE_MAX = 192 * 1024
 """The longest message that the daemon may send; an ordinary socket takes that much."""
 _LOOK_MS = 100
 _BATCH = 256
 _SYNC_S = 0.5
 """After a power cut no more than this, and what was in the last chunk, is missing."""
+AROUND_S = 10.0
+"""A file is not ended within this time after something has stopped the robot: what came after stays with it."""
+_LONGER_S = 60.0
+"""A file gets longer than it should be by this at most, however often something stops the robot."""
 _PR_SET_NAME = 15  # linux/prctl.h
 
 
@@ -66,6 +74,8 @@ class Recording:
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._ended = False
+        self._stopped_s = -math.inf
+        """When something last stopped the robot, by CLOCK_MONOTONIC, s."""
 
     def run(self) -> None:
         """Record until the end. Raises OSError when the disk fails."""
@@ -81,7 +91,8 @@ class Recording:
                 self._channel.send(str(self.path).encode())
             counted, synced = 0, time.monotonic()
             with Segment(file, self._layout.definition, self._settings["metadata"]) as segment:
-                while not self._ended and time.monotonic() - started < self._settings["segment_s"]:
+                due_s = started + self._settings["segment_s"]
+                while not self._ended and not is_over(due_s, self._stopped_s, time.monotonic()):
                     self._poll.poll(_LOOK_MS)
                     self._listen(segment)
                     self._ring.look()
@@ -112,6 +123,8 @@ class Recording:
             if actions is not None:
                 message["actions"] = np.frombuffer(actions[1]).reshape(-1, actions[0]).tolist()
             segment.add_message(topic, mono_ns, message)
+            if topic == "/events" and message["level"] > INFO and message["name"].startswith(SAFETY_FAMILIES):
+                self._stopped_s = mono_ns / 1e9
 
     def _name_segment(self) -> Path:
         directory, robot = Path(self._settings["directory"]), self._settings["robot"]
@@ -122,3 +135,8 @@ class Recording:
             number += 1
             path = directory / f"{robot}-{stamp}-{number}.mcap"
         return path
+
+
+def is_over(due_s: float, stopped_s: float, now_s: float) -> bool:
+    """Whether a file ends now. `due_s`: when it should; `stopped_s`: when something last stopped the robot."""
+    return now_s >= due_s and (now_s >= stopped_s + AROUND_S or now_s >= due_s + _LONGER_S)

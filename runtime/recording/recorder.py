@@ -22,7 +22,7 @@ from runtime.child.backoff import Backoff
 from runtime.child.process import CLEAN_EXIT, ChildProcess
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
-from runtime.recording.process import MESSAGE_MAX
+from runtime.recording.process import INFO, MESSAGE_MAX
 from runtime.recording.ring import TraceRing
 
 _HOUSE = Path(__file__).parent.parent.parent
@@ -35,7 +35,7 @@ _SEND_S = 0.5
 """What a full socket did not take is offered again so often, and at the end more often."""
 _CLOSE_SEND_S = 0.02
 _CLOSE_S = 5.0
-_LOG_LEVEL = {"info": 2, "warning": 3, "error": 4}
+_LOG_LEVEL = {"info": INFO, "warning": 3, "error": 4}
 """Levels of the well-known schema foxglove.Log."""
 _Actions = tuple[int, bytes] | None
 

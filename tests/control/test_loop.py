@@ -159,6 +159,9 @@ def test_a_silent_joint_ages_then_is_a_fault_with_all_facts(world: Any) -> None:
     assert lost[0].fields["joint"] == "b"
     assert (lost[0].fields["bus"], lost[0].fields["id"], lost[0].fields["missed"]) == ("arm", 2, 3)
     assert lost[0].fields["last_good_s"] == pytest.approx(0.04)
+    tick = lost[0].fields["tick"]
+    modes = {record["tick"]: record["mode"] for record in world.recorded()}
+    assert (modes[tick - 1], modes[tick]) == (Mode.HOLD, Mode.FAULT), "in the tick that finds it"
     assert world.powered_off == [Mode.FAULT]
 
 

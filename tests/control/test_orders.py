@@ -10,6 +10,7 @@ import pytest
 from runtime.control.modes import Mode
 from safety.action import Action
 from safety.beat import LoopState
+from safety.order import Order
 
 TOP, BRAKE, DT = 2.0, 20.0, 0.01
 """Of the joints in conftest: rad/s, rad/s^2; the period, s."""
@@ -83,6 +84,29 @@ def test_a_controlled_stop_ramps_down_and_ends_as_ordered(
     else:
         assert moving.powered_off == [end]
         assert moving.bus.commands[-1] is None
+
+
+def test_the_end_of_a_stop_tells_how_soon_it_began_how_long_it_took_and_how_far(moving: Any) -> None:
+    seen_ns = moving.clock[0] + 4_000_000
+    moving.orders.last = Order(Action.CONTROLLED_STOP, latched=True, speed=1.0, seen_ns=seen_ns)
+    moving.tick(2)
+    moving.order(Action.HOLD)  # weaker, and changes nothing
+    moving.tick(20)
+    [stopped] = [event for event in moving.events.recent if event.name == "robot.stopped"]
+    fields = stopped.fields
+    assert fields["category"] == 1
+    assert fields["reaction_ms"] == 6.0, "from the sight to the tick that obeys"
+    assert fields["duration_s"] == pytest.approx(TOP / BRAKE, abs=2 * DT)
+    assert fields["joint"] == "a"
+    assert fields["distance_rad"] == pytest.approx(TOP**2 / BRAKE / 2, abs=2 * TOP * DT)
+
+
+def test_a_stop_that_nobody_has_ordered_has_no_reaction(moving: Any) -> None:
+    moving.loop.stop(Mode.HOLD)
+    moving.tick(20)
+    [stopped] = [event for event in moving.events.recent if event.name == "robot.stopped"]
+    assert "reaction_ms" not in stopped.fields
+    assert stopped.fields["category"] == 2
 
 
 def test_an_order_that_goes_away_does_not_take_back_the_stop(moving: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import struct
@@ -20,6 +21,7 @@ from mcap_ros2.decoder import DecoderFactory
 from drivers.state import JointState
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
+from runtime.recording.process import is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
@@ -121,6 +123,35 @@ async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
     await recorder.close()
 
 
+async def test_what_came_after_a_stop_stays_in_its_file(tmp_path: Path) -> None:
+    events = Events()
+    recorder = Recorder(make_trace(), events, tmp_path, "r", 0.1, {})
+    recorder.start()
+    await until(lambda: recorder.path is not None)
+    events.emit("safety.stop", "somebody is near", "error")
+    await until(lambda: not recorder._waiting)
+    files = len(list(tmp_path.glob("r-*.mcap")))
+    await asyncio.sleep(1.0)
+    assert len(list(tmp_path.glob("r-*.mcap"))) <= files + 1, "one may have begun before the event was read"
+    await recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("stopped_s", "now_s", "over"),
+    [
+        (-math.inf, 99.9, False),
+        (-math.inf, 100.0, True),
+        (95.0, 104.9, False),
+        (95.0, 105.0, True),
+        (50.0, 100.0, True),
+        (159.0, 159.9, False),
+        (159.0, 160.0, True),
+    ],
+)
+def test_a_file_ends_in_time_but_not_soon_after_a_stop(stopped_s: float, now_s: float, over: bool) -> None:
+    assert is_over(100.0, stopped_s, now_s) is over
+
+
 async def test_a_file_cut_off_in_the_middle_is_readable_up_to_there(
     parts: tuple[TraceRing, Events, Recorder], tmp_path: Path
 ) -> None:
@@ -180,6 +211,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from tests.recording.test_recorder import make_trace, write_ticks
 from runtime.events import Events
+from runtime.recording.process import is_over
 from runtime.recording.recorder import Recorder
 
 async def main():

@@ -10,7 +10,7 @@ from safety.action import Action
 from safety.beat import LoopState
 from safety.order import Order
 from safety.watch import Clear, Flag
-from tests.interlock_bench import TIMEOUT_MS, Bench
+from tests.interlock_bench import MS, TIMEOUT_MS, Bench
 
 MOVING, HOLDING = LoopState.ENERGISED, LoopState.ENERGISED | LoopState.HOLDING
 
@@ -44,22 +44,51 @@ def bench(line: Any, events: Any, watch: Watch) -> Bench:
 
 
 def order(bench: Bench) -> Order:
-    return bench.interlock.orders.last
+    """Without its time."""
+    return bench.interlock.orders.last._replace(seen_ns=0)
 
 
 def test_a_flag_that_goes_with_its_cause_slows_the_robot_as_long(bench: Bench, watch: Watch) -> None:
     bench.armed()
-    assert order(bench) == (Action.NONE, False, 1.0)
+    assert order(bench) == Order(Action.NONE, False, 1.0)
     watch.raise_(Action.SLOW)
     assert set(bench.run(2 * TIMEOUT_MS, MOVING)) == {Action.SLOW}
-    assert order(bench) == (Action.SLOW, False, 0.25)
+    assert order(bench) == Order(Action.SLOW, False, 0.25)
     assert bench.interlock.standing == ["somebody is near: SLOW"]
     watch.flags = []
     assert bench.step(5, MOVING) == Action.NONE
-    assert order(bench) == (Action.NONE, False, 1.0)
+    assert order(bench) == Order(Action.NONE, False, 1.0)
     assert bench.interlock.standing == []
-    assert bench.events.named("safety.flag") == [{"flag": "zone.left", "action": "slow", "clear": "gone"}]
-    assert bench.events.named("safety.flag_gone") == [{"flag": "zone.left"}]
+    [flag] = bench.events.named("safety.flag")
+    assert flag == {"flag": "zone.left", "action": "slow", "clear": "gone", "tick": 0}
+    assert bench.events.named("safety.flag_gone") == [{"flag": "zone.left", "tick": 0}]
+    assert not bench.events.named("safety.stop")
+
+
+@pytest.mark.parametrize(("action", "category"), [(Action.HOLD, 2), (Action.CONTROLLED_STOP, 1)])
+def test_a_stop_that_is_the_loops_tells_its_cause_and_what_was_seen(
+    bench: Bench, watch: Watch, action: Action, category: int
+) -> None:
+    bench.armed()
+    bench.heartbeat.beat(77, bench.now, MOVING)
+    watch.raise_(action)
+    bench.step(5, beat=None)
+    [stop] = bench.events.named("safety.stop")
+    assert stop == {
+        "causes": ["zone.left"],
+        "category": category,
+        "estop": "released",
+        "armed": True,
+        "gate_open": True,
+        "loop": "energised",
+        "tick": 77,
+        "beat_age_ms": 5.0,
+    }
+    assert order(bench).action == action
+    assert bench.interlock.orders.last.seen_ns == bench.now
+    bench.step(5, MOVING)
+    assert len(bench.events.named("safety.stop")) == 1, "told once"
+    assert bench.interlock.orders.last.seen_ns == bench.now - 5 * MS, "the time of the first sight"
 
 
 def test_a_flag_that_gets_worse_is_told_again(bench: Bench, watch: Watch) -> None:
@@ -69,6 +98,7 @@ def test_a_flag_that_gets_worse_is_told_again(bench: Bench, watch: Watch) -> Non
         assert bench.step(5, MOVING) == action
     told = [fields["action"] for fields in bench.events.named("safety.flag")]
     assert told == ["warn", "slow", "hold", "torque_off"]
+    assert [fields["category"] for fields in bench.events.named("safety.stop")] == [2]
     assert not bench.powered
 
 

@@ -237,7 +237,8 @@ def test_a_controlled_stop_is_left_to_the_loop(bench: Bench, category: int, acti
     bench.interlock.request_stop(category, "asked by an operator", bench.now)
     assert set(bench.run(TIMEOUT_MS)) == {action}
     assert bench.powered
-    assert bench.events.named("safety.stop_request") == [{"action": action.name.lower()}]
+    [stop] = bench.events.named("safety.stop")
+    assert (stop["causes"], stop["category"]) == (["stop_request"], category)
     assert bench.step(5, LoopState.ENERGISED) == Action.TORQUE_OFF
     assert not bench.powered
     assert Cause.STOP_OVERDUE in bench.interlock.latched

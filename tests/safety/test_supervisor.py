@@ -218,7 +218,9 @@ def test_the_death_of_the_safety_thread_leaves_everything_off(
     assert robot.estop.closed
     assert sorted(robot.cuts) == ["left", "right"]
     assert "ZeroDivisionError: a mistake" in robot.gate.reason
-    assert "safety.thread_died" in events.names
+    [died] = events.named("safety.thread_died")
+    assert (died["category"], died["armed"], died["loop"]) == (0, True, "energised")
+    assert died["reaction_us"] >= 0
     fed = len(robot.fed)
     assert "the safety thread has died" in robot.supervisor.arm()[0]
     assert not robot.gate.open()

@@ -163,7 +163,7 @@ async def test_a_run_that_is_too_short_is_refused_with_everything_else(bench: Be
     ]
 
 
-@pytest.mark.parametrize("name", ["safety.torque_off", "joint.fault", "joint.lost", "safety.stop_request"])
+@pytest.mark.parametrize("name", ["safety.torque_off", "joint.fault", "joint.lost", "safety.stop"])
 async def test_a_safety_event_begins_the_run_anew(bench: Bench, name: str) -> None:
     bench.run()
     # The safety thread tells of what it does itself.
