@@ -32,6 +32,8 @@ from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
 from runtime.control.ticker import Ticker
 from runtime.control.timeline import Timeline
+from runtime.degraded.degraded import Degraded
+from runtime.degraded.health import Health
 from runtime.events import Events, Level
 from runtime.link.errors import Refused
 from runtime.link.peers import Peer, Role
@@ -122,6 +124,16 @@ class Daemon:
         if config.policy is not None:
             self._build_policy(names)
 
+        degraded = Degraded(
+            config.degraded,
+            config.joints,
+            [(sensor, plan.options.max_age) for sensor, plan in zip(self.sensors, config.sensors, strict=True)],
+            lambda: self.supervisor.flags,
+            self.events,
+            config.period_s,
+        )
+        kept = config.places.state / f"health-{config.robot.name}.json"  # the folder may be that of several robots
+        self.health = Health(config.degraded, kept, self.events)
         self.loop = ControlLoop(
             config.joints,
             self.buses,
@@ -132,6 +144,8 @@ class Daemon:
             self.heartbeat,
             self.supervisor.orders,
             self.planner,
+            degraded,
+            self.health,
             self.trace,
             self.events,
             period_ns,
@@ -154,6 +168,7 @@ class Daemon:
             self.planner,
             self.events,
             self.arming,
+            self.health,
         )
         reset = config.safety.reset
         self.reset_button = (
@@ -196,6 +211,7 @@ class Daemon:
                 self.model = await asyncio.to_thread(ModelFile.read, config.policy.model)
             if self.commissioning is not None:
                 self.commissioning.begin(parts(config, self.model.sha256 if self.model is not None else None))
+            self.health.begin()
             await self.robot.connect()
             self.supervisor.start()
             thread = self.supervisor.scheduling
@@ -230,6 +246,7 @@ class Daemon:
                 self.reset_button.close()
             await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
+            await self.health.keep()
             if self.policy is not None:
                 await self.policy.close()
             if self.recorder is not None:
@@ -260,10 +277,13 @@ class Daemon:
 
     async def _keep_house(self) -> None:
         """Once a second: tell systemd how it is, and collect the little garbage that there is."""
+        keeping: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self.notifier.status(headline(self))
             self.memory_mb = memory_mb()
+            if keeping is None or keeping.done():  # a disk may take its time
+                keeping = asyncio.create_task(self.health.keep())
             if self.commissioning is not None:
                 self.commissioning.look()
             if self.reset_button is not None:
@@ -342,7 +362,7 @@ class Daemon:
             actions,
             commands,
             [
-                (sensor, plan.options.max_age)
+                (sensor, plan.options.max_age + self.config.degraded.lost(plan.options.name).grace)
                 for sensor, plan in zip(self.sensors, self.config.sensors, strict=True)
             ],
             config.interval,
@@ -389,9 +409,9 @@ class Daemon:
             "promote": Handler(self._promote, Role.OPERATOR, tell_peer=True),
             "arm": operates(plain(robot.arm)),
             "start": operates(plain(robot.start)),
-            "stop": Handler(plain(robot.stop), Role.OPERATOR),
+            "stop": Handler(lambda args: robot.stop(_flag(args, "failed")), Role.OPERATOR),
             "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
-            "reset": Handler(plain(robot.reset), Role.OPERATOR),
+            "reset": Handler(lambda args: robot.reset(_flag(args, "healthy")), Role.OPERATOR),
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
             "command": operates(lambda args: robot.command(_numbers(args, "values"))),
@@ -422,6 +442,14 @@ def _estop(safety: Safety) -> InputLine | None:
     if safety.estop_second is None:
         return first
     return TwoChannels(first, open_input(safety.estop_second, "reflexd"), safety.estop_discrepancy)
+
+
+def _flag(args: Mapping[str, Any], key: str) -> bool:
+    """The argument `key`: true or false, false when it is left out. Raises Refused."""
+    value = args.get(key, False)
+    if not isinstance(value, bool):
+        raise Refused("bad_request", f"{key}: found {value!r:.80}, expected true or false")
+    return value
 
 
 def _numbers(args: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 Level = Literal["info", "warning", "error"]
 
-SAFETY_FAMILIES = ("safety.", "joint.", "robot.")
+SAFETY_FAMILIES = ("safety.", "joint.", "robot.", "degraded.")
 """How the names of events begin that tell what stopped the robot; one that is more than information has."""
 
 

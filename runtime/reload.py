@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.config.config import Config
 from runtime.config.errors import ConfigError
+from runtime.config.load import SECTIONS
 from runtime.config.models import Policy
 from runtime.link.errors import Refused
 from runtime.policy.commands import CommandRange
@@ -82,11 +83,7 @@ def schedule(policy: Policy) -> list[tuple[float, Mapping[str, float]]]:
 
 def flat(config: Config) -> dict[str, Any]:
     """Every key of a config with its value, entries of lists by name: `joint.elbow.kp`."""
-    sections = {
-        name: getattr(config, name).model_dump()
-        for name in ("robot", "control", "realtime", "safety", "policy", "recording", "socket", "emulated")
-        if getattr(config, name) is not None
-    }
+    sections = {name: getattr(config, name).model_dump() for name in SECTIONS if getattr(config, name) is not None}
     lists: dict[str, Sequence[Any]] = {
         "bus": [plan.options for plan in config.buses],
         "joint": config.joints,

@@ -15,6 +15,7 @@ from drivers.state import JointState
 from runtime.arming.arming import Arming
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import LATCHED, Mode, ModeError
+from runtime.degraded.health import Health
 from runtime.events import Events
 from runtime.link.errors import Refused
 from runtime.policy.commands import CommandError
@@ -41,6 +42,7 @@ class Robot:
         planner: Planner | None,
         events: Events,
         arming: Arming,
+        health: Health,
     ) -> None:
         self._joints = joints
         self._buses = buses
@@ -52,6 +54,7 @@ class Robot:
         self._planner = planner
         self._events = events
         self._arming = arming
+        self._health = health
         self._lock = asyncio.Lock()
         self._off = asyncio.Event()
         self._off.set()
@@ -129,15 +132,22 @@ class Robot:
             raise Refused("policy", "the policy is not ready; `reflexctl status` tells why")
         if stale := self._arming.look_quickly(("sensors",))["sensors"]:
             raise Refused("not_ready", "the policy cannot be started", stale)
+        if reasons := self._health.bars_auto():
+            raise Refused("not_ready", "the policy cannot be started", reasons)
         try:
             self._loop.start_auto()
         except ModeError as error:
             raise Refused("mode", str(error)) from None
         self._events.emit("robot.started", "the policy moves the robot")
 
-    async def stop(self) -> None:
-        """Ramp to a stop and hold (stop category 2); returns when the robot stands."""
-        self._stop(Mode.HOLD)
+    async def stop(self, failed: bool = False) -> None:
+        """Ramp to a stop and hold (stop category 2); returns when the robot stands.
+
+        `failed`: count the run of the policy as a failed attempt. Raises Refused when there is none.
+        """
+        if failed and self.mode != Mode.AUTO:
+            raise Refused("mode", f"stop: no run of the policy could have failed in mode {self.mode.name}")
+        self._stop(Mode.HOLD, "an operator says so" if failed else "")
         await self._until(lambda: self.mode != Mode.STOPPING, "the robot did not come to rest")
 
     async def disarm(self) -> None:
@@ -153,13 +163,18 @@ class Robot:
         """Torque off at once (stop category 0); latched until reset."""
         self._supervisor.request_stop(0, f"requested by {who}")
 
-    async def reset(self) -> None:
-        """Clear what is latched, once its cause is gone. Never starts motion. Raises Refused."""
+    async def reset(self, healthy: bool = False) -> None:
+        """Clear what is latched, once its cause is gone. Never starts motion. Raises Refused.
+
+        `healthy`: an unhealthy robot was mended.
+        """
         async with self._lock:
-            if self.mode not in LATCHED and not self._supervisor.latched and not self._state.fault.any():
+            latched = self.mode in LATCHED or self._supervisor.latched or self._state.fault.any()
+            if not latched and not self._health.needs_reset(healthy):
                 raise Refused("mode", f"reset: nothing is latched (mode {self.mode.name})")
             if self._loop.modes.energised:
                 self._reset_energised()
+                self._health.reset(healthy)
                 return
             await self._off.wait()
             if reasons := self._supervisor.reset():
@@ -172,6 +187,7 @@ class Robot:
             self._state.missed[:] = 0
             if self.mode in LATCHED:
                 self._loop.modes.request("reset")
+            self._health.reset(healthy)
         self._events.emit("robot.reset", "reset: standing by, torque off")
 
     def move(self, targets: Mapping[str, float]) -> None:
@@ -246,9 +262,9 @@ class Robot:
         if self._supervisor.category is not None:
             raise Refused("not_safe", "a stop is in force", self._supervisor.reasons)
 
-    def _stop(self, then: Mode) -> None:
+    def _stop(self, then: Mode, failed: str = "") -> None:
         if self._loop.modes.energised:
-            self._loop.stop(then)
+            self._loop.stop(then, failed)
 
     async def _until(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + _STOP_TIMEOUT_S

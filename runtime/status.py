@@ -39,6 +39,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "estop": supervisor.estop_state,
         "drive_enable": supervisor.drive_enabled,
         "reset_by": daemon.boot.reset_by,
+        "health": daemon.health.status(),
         "stage": daemon.commissioning.status() if daemon.commissioning is not None else None,
         "tick": ticks.number,
         "rate_hz": daemon.config.control.rate,

@@ -21,7 +21,7 @@ from safety.flags import Flags
 from safety.gate import Gate
 from safety.order import Order, Orders
 from safety.recovery import LINE_FAILURES, Recovery
-from safety.watch import Watch
+from safety.watch import Flag, Watch
 
 OnEvent = Callable[[str, str, str, dict[str, Any]], object]
 
@@ -181,6 +181,11 @@ class Interlock:
             self.tell("safety.reset", "what was latched is reset; no power is given back", "info")
             self.step(now_ns)
         return []
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What the watches said at the last look. Replaced, never changed."""
+        return self._flags.standing
 
     @property
     def estop_state(self) -> EstopState:

@@ -32,7 +32,7 @@ from safety.order import Order, Orders
 from safety.pulse import Pulse
 from safety.scheduling import Scheduling, run_as_fifo
 from safety.torque_off import TorqueOff
-from safety.watch import Watch
+from safety.watch import Flag, Watch
 from safety.watchdog import Watchdog
 
 START_TIMEOUT_S = 2.0
@@ -165,6 +165,11 @@ class Supervisor:
     def reasons(self) -> list[str]:
         """What is latched, and everything else that is not as it should be, in words."""
         return [*self.latched, *self._interlock.standing]
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What the watches said at the last check."""
+        return self._interlock.flags
 
     @property
     def orders(self) -> Orders:

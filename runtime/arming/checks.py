@@ -44,6 +44,7 @@ def checks(daemon: Daemon) -> Arming:
                 config.policy is not None, daemon.policy is not None and daemon.policy.ready, daemon.policy_error
             ),
             "real time": lambda now_ns: realtime(daemon.realtime.items, config.realtime.required),
+            "health": lambda now_ns: daemon.health.bars_arming(),
             "stage": lambda now_ns: daemon.commissioning.reasons() if daemon.commissioning is not None else [],
         },
         slow={

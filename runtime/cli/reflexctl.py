@@ -42,10 +42,8 @@ _SIMPLE = {
     "preflight": "run the checks of `arm` and show each, without arming",
     "arm": "energise the motors and hold where the robot stands; refused with every reason that speaks against it",
     "start": "let the policy move the robot",
-    "stop": "stop the motion and hold",
     "disarm": "stop the motion, then torque off",
     "estop": "stop at once and stay stopped until reset; everybody who can connect may do this",
-    "reset": "leave ESTOP, FAULT or HELD, when their causes are gone",
     "reload": "read the config again and take over all changes, or refuse; the motors must be off",
     "joints": "show every joint",
     "limits": "show which limits of the envelope act on which joint now, and in how many ticks since the start",
@@ -107,6 +105,10 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
             args = {"joints": dict(arguments.joints)}
         elif command == "promote":
             args = {"by": arguments.by}
+        elif command == "stop":
+            args = {"failed": arguments.failed}
+        elif command == "reset":
+            args = {"healthy": arguments.healthy}
         result = client.request(command, **args)
         if command == "version":
             result = {"reflexctl": version(), **result}
@@ -226,6 +228,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command = add("command", "set the operator's commands to the policy, such as a body velocity")
     command.add_argument("values", nargs="+", type=_assignment, metavar="NAME=VALUE", help="for example vx=0.5")
+    stop = add("stop", "stop the motion and hold")
+    stop.add_argument("--failed", action="store_true", help="and count the policy's run as a failed attempt")
+    reset = add("reset", "leave ESTOP, FAULT or HELD, when their causes are gone, and let the policy start again")
+    reset.add_argument("--healthy", action="store_true", help="and take an unhealthy robot for mended")
     promote = add(
         "promote", "sign the commissioning stage off and go to the next one, after a run without an event"
     )

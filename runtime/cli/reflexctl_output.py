@@ -193,6 +193,15 @@ def _stage(s: Mapping[str, Any]) -> list[str]:
     return [f"{stage['name']}, {scale}, {run}", *stage["lowered"]]
 
 
+def _health(s: Mapping[str, Any]) -> list[str]:
+    health = s["health"]
+    lines = [f"UNHEALTHY: {health['unhealthy']}"] if health["unhealthy"] else []
+    if health["auto_disabled"]:
+        lines.append("AUTO is disabled until a reset")
+    attempts, faults = health["failed_attempts"], health["joint_faults"]
+    return [*lines, f"{attempts} failed attempts in a row, {faults} stops because of joints in an hour"]
+
+
 def _rate(s: Mapping[str, Any]) -> str:
     asked, measured, missed = s["rate_hz"], s["rate_measured_hz"], s["missed_deadlines"]
     got = "-" if measured is None else f"{measured:.3f}"
@@ -263,6 +272,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("stop", ("stop",), _stop),
     ("e-stop", ("estop", "drive_enable"), _safety),
     ("last reset", ("reset_by",), lambda s: f"by the hardware watchdog {s['reset_by']}: something had frozen"),
+    ("health", ("health",), _health),
     ("stage", ("stage",), _stage),
     ("rate", ("rate_hz", "rate_measured_hz", "tick", "missed_deadlines"), _rate),
     ("lateness", ("lateness_us",), _same("lateness_us", " us")),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.joint import Joint
+from runtime.config.degraded import Degraded
 from runtime.config.draft import BusPlan, Draft, SensorPlan
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
 from runtime.config.paths import Places
@@ -21,6 +22,7 @@ class Config:
     control: Control
     realtime: Realtime
     safety: Safety
+    degraded: Degraded
     buses: tuple[BusPlan, ...]
     joints: tuple[Joint, ...]
     """In the robot's order, which is the order of all arrays."""
@@ -55,6 +57,7 @@ class Config:
         assert draft.control
         assert draft.realtime
         assert draft.safety
+        assert draft.degraded
         assert draft.recording
         assert draft.socket
         return cls(
@@ -64,6 +67,7 @@ class Config:
             draft.control,
             draft.realtime,
             draft.safety,
+            draft.degraded,
             tuple(draft.plans),
             tuple(joint for joint in draft.joints if joint),
             tuple(sensor for sensor in draft.sensors if sensor),

@@ -62,6 +62,7 @@ def document() -> str:
     for name in ("robot", "control", "realtime"):
         parts += _section(f"[{name}]", SECTIONS[name])
     parts += _section("[safety]", SECTIONS["safety"])
+    parts += _section("[degraded]", SECTIONS["degraded"])
     parts += _section("[[bus]]", BusOptions)
     for kind, options in _options(registry.MOTORS):
         parts += _section("[[bus]]", options, BusOptions, kind)

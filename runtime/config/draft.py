@@ -10,6 +10,7 @@ from typing import Any
 from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.joint import Joint
 from drivers.sensor import Sensor, SensorOptions
+from runtime.config.degraded import Degraded
 from runtime.config.errors import Mistake
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
 from runtime.config.paths import Place, beside
@@ -46,6 +47,7 @@ class Draft:
     control: Control | None = None
     realtime: Realtime | None = None
     safety: Safety | None = None
+    degraded: Degraded | None = None
     policy: Policy | None = None
     recording: Recording | None = None
     socket: Socket | None = None

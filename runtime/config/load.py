@@ -17,6 +17,7 @@ from drivers.joint import Joint, Options
 from drivers.sensor import Sensor, SensorOptions
 from runtime.config import rules
 from runtime.config.config import Config
+from runtime.config.degraded import Degraded
 from runtime.config.draft import Draft, SensorPlan
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.explain import validate
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "control": Control,
     "realtime": Realtime,
     "safety": Safety,
+    "degraded": Degraded,
     "policy": Policy,
     "recording": Recording,
     "socket": Socket,
@@ -39,7 +41,7 @@ SECTIONS: Mapping[str, type[Options]] = {
 """Tables: `[robot]`."""
 LISTS = ("bus", "joint", "sensor")
 """Lists of tables: `[[bus]]`."""
-HAVE_DEFAULTS = ("realtime", "safety", "recording", "socket")
+HAVE_DEFAULTS = ("realtime", "safety", "degraded", "recording", "socket")
 """Sections that are there even when the file has none."""
 
 

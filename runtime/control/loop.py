@@ -15,6 +15,9 @@ from drivers.sensor import Sensor
 from drivers.state import Floats, JointState
 from runtime.control.histogram import Histogram
 from runtime.control.modes import Mode, ModeMachine
+from runtime.control.timeline import Timeline
+from runtime.degraded.degraded import Degraded, Failure
+from runtime.degraded.health import Health
 from runtime.events import Events
 from runtime.policy.planner import Planner
 from runtime.recording.ring import TraceRing
@@ -26,6 +29,8 @@ from safety.order import Orders
 
 REST = 1e-3
 """A commanded speed below this (rad/s) on every joint is standing still."""
+ARRIVED = 0.01
+"""So close to its goal (rad) a joint has arrived."""
 
 # Joined once: flags are slow to join.
 _MOVING = int(LoopState.ENERGISED)
@@ -66,6 +71,8 @@ class ControlLoop:
         heartbeat: Heartbeat,
         orders: Orders,
         planner: Planner | None,
+        degraded: Degraded,
+        health: Health,
         trace: TraceRing,
         events: Events,
         period_ns: int,
@@ -93,6 +100,12 @@ class ControlLoop:
         self._order = orders.last
         self._allowed_speed = 1.0
         self._planner = planner
+        self._degraded = degraded
+        self._health = health
+        self._failure: Failure | None = None
+        """Why the robot leaves its run by itself, from then until it stands."""
+        self._way = Timeline(len(joints), 1, "hold")
+        """Where it goes meanwhile."""
         self._trace = trace
         self._extra = [sensor.values for sensor in sensors]
         if planner is not None:
@@ -143,6 +156,7 @@ class ControlLoop:
         self.modes.request("start")
         self.goal[:] = self.command
         self._planner.start(self.command, self._clock())
+        self._degraded.start()
 
     def move(self, targets: dict[int, float]) -> None:
         """Move joints (by index) to angles (rad) along the envelope; the others stay. Raises ModeError."""
@@ -150,17 +164,17 @@ class ControlLoop:
         for index, angle in targets.items():
             self.goal[index] = angle
 
-    def stop(self, then: Mode, seen_ns: int | None = None) -> None:
+    def stop(self, then: Mode, failed: str = "", seen_ns: int | None = None) -> None:
         """Ramp to a stop along the joints' limits, then go to HOLD, HELD, STANDBY or FAULT.
 
-        `seen_ns`: when the safety task saw what the stop is for (CLOCK_MONOTONIC); None when it ordered none.
+        `failed`: why a run of the policy that ends by it has failed; empty: it has not. `seen_ns`: when the safety
+        task saw what the stop is for (CLOCK_MONOTONIC); None when it ordered none.
         """
-        was_stopping = self.modes.mode == Mode.STOPPING
-        if self.modes.stop(then) and not was_stopping:
-            self._stop = _Stop(self._clock(), self._state.position.copy(), seen_ns)
-            self._envelope.stopping_point(self.goal)
-            if self._planner is not None:
-                self._planner.stop()
+        was = self.modes.mode
+        if self.modes.stop(then) and was != Mode.STOPPING:
+            self._ramp_down(seen_ns)
+        if was == Mode.AUTO:
+            self._health.run_ended(failed)
 
     def release(self) -> None:
         """From HELD to HOLD: what was latched is reset. Raises ModeError."""
@@ -231,10 +245,12 @@ class ControlLoop:
             if order.latched:
                 self.modes.cut(self._cut_mode())
         elif order.action < Action.TORQUE_OFF:  # otherwise the gate is closed, or will be in a moment
-            self.stop(_AFTER_STOP[order.action, order.latched], order.seen_ns)
+            self.stop(_AFTER_STOP[order.action, order.latched], "the safety task has stopped it", order.seen_ns)
 
     def _check(self) -> None:
         if not self._gate.is_open:
+            if self.modes.mode == Mode.AUTO:
+                self._health.run_ended("the power was cut")
             self.modes.cut(self._cut_mode())
             if self._planner is not None:
                 self._planner.stop()
@@ -271,9 +287,11 @@ class ControlLoop:
                         "joint.lost", text, level="error", **where, missed=missed, last_good_s=last_good_s
                     )
         if len(self._faulty) > known:
+            if not known:
+                self._health.joint_fault()
             # A joint that has failed cannot be relied on to hold itself.
             holds = self._keeps_torque and not self._keeps_torque & self._faulty
-            self.stop(Mode.HELD if holds else Mode.FAULT)
+            self.stop(Mode.HELD if holds else Mode.FAULT, "a joint has failed")
 
     def _plan(self, now_ns: int) -> None:
         mode = self.modes.mode
@@ -282,12 +300,60 @@ class ControlLoop:
             was_starved = self._planner.starved
             if not self._planner.sample(now_ns, self.goal) and self._planner.starved and not was_starved:
                 self._envelope.stopping_point(self.goal)
-        elif mode == Mode.STOPPING and self._envelope.at_rest(REST):
-            self.goal[:] = self.command
-            self.modes.at_rest()
-            self._tell_stopped()
-            if not self.modes.energised:
-                self._on_power_off(self.modes.mode)
+            self._degraded.note(self.command)
+            if failure := self._degraded.look(now_ns, self._planner.starved):
+                self._give_up(failure)
+        elif mode == Mode.STOPPING:
+            self._degraded.note(self.command)
+            if self._envelope.at_rest(REST):
+                self._stopped(now_ns)
+        elif mode == Mode.RETURNING and not self._way.sample(now_ns, self.goal) and self._envelope.at_rest(REST):
+            self._returned()
+
+    def _ramp_down(self, seen_ns: int | None = None) -> None:
+        self._stop = _Stop(self._clock(), self._state.position.copy(), seen_ns)
+        self._envelope.stopping_point(self.goal)
+        if self._planner is not None:
+            self._planner.stop()
+
+    def _give_up(self, failure: Failure) -> None:
+        """The policy cannot go on: end its run as the config says."""
+        self._failure = failure
+        text = f"{failure.text}: {failure.reaction}"
+        facts = {"condition": failure.condition, "reaction": failure.reaction, "tick": self._number}
+        self._events.emit("degraded.reaction", text, level="warning", **facts)
+        if failure.reaction == "stop":
+            self.stop(Mode.HOLD if self._keeps_torque else Mode.STANDBY, failure.text)
+            return
+        self.modes.go_back()
+        self._ramp_down()
+        self._health.run_ended(failure.text)
+
+    def _stopped(self, now_ns: int) -> None:
+        self.goal[:] = self.command
+        self.modes.at_rest()
+        self._tell_stopped()
+        if not self.modes.energised:
+            self._on_power_off(self.modes.mode)
+        elif self.modes.mode == Mode.RETURNING:
+            assert self._failure is not None
+            self._way = self._degraded.way(self._failure.reaction, self.command, now_ns)
+
+    def _returned(self) -> None:
+        """The way has ended, or the envelope lets the robot go no further."""
+        assert self._failure is not None
+        left = float(np.abs(self.goal - self.command).max())
+        self.goal[:] = self.command
+        self.modes.at_rest()
+        arrived = left < ARRIVED
+        self._events.emit(
+            "degraded.returned",
+            f"{self._failure.reaction}: {'done' if arrived else f'{left:.3f} rad are left'}; holding",
+            level="info" if arrived else "warning",
+            reaction=self._failure.reaction,
+            left_rad=left,
+            tick=self._number,
+        )
 
     def _tell_stopped(self) -> None:
         """The ramp has ended: how soon it began after its cause was seen, how long it took, and how far."""

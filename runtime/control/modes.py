@@ -27,9 +27,11 @@ class Mode(IntEnum):
     """Stopped because of a fault, torque off; latched until reset."""
     HELD = 8
     """Stopped, standing still with torque on; latched until reset."""
+    RETURNING = 9
+    """Going home or back by itself, because something has failed; then HOLD."""
 
 
-ENERGISED: Final = frozenset({Mode.HOLD, Mode.AUTO, Mode.MANUAL, Mode.STOPPING, Mode.HELD})
+ENERGISED: Final = frozenset({Mode.HOLD, Mode.AUTO, Mode.MANUAL, Mode.STOPPING, Mode.HELD, Mode.RETURNING})
 LATCHED: Final = frozenset({Mode.ESTOP, Mode.FAULT, Mode.HELD})
 
 _ENDS: Final = {
@@ -60,7 +62,7 @@ class ModeMachine:
 
     def __init__(self) -> None:
         self.after_stop = Mode.HOLD
-        """What follows STOPPING: HOLD or HELD (category 2), STANDBY or FAULT (category 1)."""
+        """What follows STOPPING: HOLD or HELD (category 2), STANDBY or FAULT (category 1); or RETURNING."""
         self.energised = False
         """Motors may have torque in this mode. A plain attribute: the tick asks for it again and again."""
         self._mode = Mode.OFF
@@ -101,10 +103,17 @@ class ModeMachine:
         self.mode, self.after_stop = Mode.STOPPING, then
         return True
 
+    def go_back(self) -> None:
+        """From AUTO: ramp to a stop, then RETURNING. Any stop that comes meanwhile goes before."""
+        if self.mode == Mode.AUTO:
+            self.mode, self.after_stop = Mode.STOPPING, Mode.RETURNING
+
     def at_rest(self) -> Mode:
-        """The ramp has ended. Returns the mode that follows."""
+        """The ramp, or the way back, has ended. Returns the mode that follows."""
         if self.mode == Mode.STOPPING:
             self.mode = self.after_stop
+        elif self.mode == Mode.RETURNING:
+            self.mode = Mode.HOLD
         return self.mode
 
     def cut(self, then: Mode) -> None:

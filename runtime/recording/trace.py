@@ -20,7 +20,7 @@ _TICK_FIELDS = (
     ("mono_ns", "int64", "CLOCK_MONOTONIC when the tick ran, ns"),
     ("lateness_ns", "int64", "from the tick's deadline to its start, ns"),
     ("cost_ns", "int64", "time that the tick before this one took, ns"),
-    ("mode", "int64", "0 OFF 1 STANDBY 2 HOLD 3 AUTO 4 MANUAL 5 STOPPING 6 ESTOP 7 FAULT 8 HELD"),
+    ("mode", "int64", "0 OFF 1 STANDBY 2 HOLD 3 AUTO 4 MANUAL 5 STOPPING 6 ESTOP 7 FAULT 8 HELD 9 RETURNING"),
     ("gate", "int64", "1: motors were commanded"),
     ("starved", "int64", "1: the policy's plan had run out"),
     ("plan_ahead_s", "float64", "how long the plan lasted, s"),

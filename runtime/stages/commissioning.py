@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.config.models import Stages
 from runtime.events import SAFETY_FAMILIES, Event, Events
+from runtime.kept import StoreError
 from runtime.link.errors import Refused
 from runtime.stages import store
 from runtime.stages.people import Person, objections
@@ -64,7 +65,7 @@ class Commissioning:
         self._parts = parts
         try:
             stage, lowered = in_force(store.read(self._path), parts)
-        except store.StoreError as error:
+        except StoreError as error:
             stage, lowered = Stage.SENSORS, [str(error)]
         self._take(stage, lowered)
         if lowered:

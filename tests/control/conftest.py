@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,12 @@ from numpy.typing import NDArray
 from drivers.bus import BusCounters
 from drivers.joint import Joint
 from drivers.state import JointState
+from runtime.config.degraded import Degraded as DegradedOptions
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.timeline import Timeline
+from runtime.degraded.degraded import Degraded
+from runtime.degraded.health import Health
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.commands import CommandRange, Commands
@@ -26,6 +31,7 @@ from safety.beat import Heartbeat
 from safety.envelope import Envelope
 from safety.gate import Gate
 from safety.order import Order, Orders
+from safety.watch import Flag
 
 PERIOD_NS = 10_000_000
 ACTION_NS = 20_000_000
@@ -99,6 +105,8 @@ class World:
     orders: Orders
     state: JointState
     events: Events
+    health: Health
+    flags: list[Flag]
     commands: Commands
     trace: TraceRing
     powered_off: list[Mode]
@@ -145,8 +153,11 @@ class World:
         return command
 
 
-def build(**after_stop: str) -> World:
-    """A robot of the joints a and b. `after_stop`: of joints where it is not limp."""
+def build(
+    degraded: DegradedOptions | None = None, sensors: Sequence[tuple[Any, float]] = (), **after_stop: str
+) -> World:
+    """A robot of the joints a and b. `sensors`: each with its max_age, s; `after_stop`: where it is not limp."""
+    options = degraded or DegradedOptions()
     joints = [
         Joint(
             name=name,
@@ -177,7 +188,7 @@ def build(**after_stop: str) -> World:
         builder,
         actions,
         commands,
-        [],
+        [(sensor, max_age + options.lost(sensor.name).grace) for sensor, max_age in sensors],
         5,
         events,
         clock=lambda: clock[0],
@@ -186,6 +197,8 @@ def build(**after_stop: str) -> World:
     trace = TraceRing(TraceLayout(["a", "b"], {}, ["vx"]), 64)
     powered_off: list[Mode] = []
     cut_mode = [Mode.ESTOP]
+    flags: list[Flag] = []
+    health = Health(options, Path("/nowhere"), events)
     loop = ControlLoop(
         joints,
         [bus],  # type: ignore[list-item]
@@ -196,6 +209,8 @@ def build(**after_stop: str) -> World:
         heartbeat,
         orders,
         planner,
+        Degraded(options, joints, sensors, lambda: flags, events, PERIOD_NS / 1e9),
+        health,
         trace,
         events,
         period_ns=PERIOD_NS,
@@ -215,6 +230,8 @@ def build(**after_stop: str) -> World:
         orders,
         state,
         events,
+        health,
+        flags,
         commands,
         trace,
         powered_off,

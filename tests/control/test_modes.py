@@ -41,7 +41,7 @@ OFF, LATCH = {Mode.STANDBY, Mode.FAULT}, {Mode.HELD, Mode.FAULT}
 def every_state() -> list[ModeMachine]:
     """Every mode, and STOPPING with each of its ends."""
     machines = []
-    for mode, after in itertools.product(Mode, ENDS):
+    for mode, after in itertools.product(Mode, (*ENDS, Mode.RETURNING)):
         if mode == Mode.STOPPING or after == Mode.HOLD:
             machine = ModeMachine()
             machine.mode, machine.after_stop = mode, after
@@ -67,6 +67,19 @@ def test_a_stop_in_every_state_is_only_ever_raised(then: Mode) -> None:
         assert (end in OFF) == (then in OFF or already in OFF)
         assert (end in LATCH) == (then in LATCH or already in LATCH)
         assert machine.energised == (end not in OFF)
+
+
+def test_only_a_run_goes_back_and_then_holds() -> None:
+    for machine in every_state():
+        mode, after = machine.mode, machine.after_stop
+        machine.go_back()
+        if mode != Mode.AUTO:
+            assert (machine.mode, machine.after_stop) == (mode, after)
+            continue
+        assert machine.mode == Mode.STOPPING
+        assert machine.at_rest() == Mode.RETURNING
+        assert machine.energised
+        assert machine.at_rest() == Mode.HOLD
 
 
 def test_a_robot_that_stands_as_it_is_told_to_is_left_alone() -> None:
@@ -112,4 +125,5 @@ def test_the_modes_have_the_numbers_of_old_recordings() -> None:
         "ESTOP",
         "FAULT",
         "HELD",
+        "RETURNING",
     ]

@@ -21,6 +21,7 @@ STALL_NS, TIMEOUT_NS = 30_000_000, 500_000_000
 # Not evenly: most of what happens should leave the robot something to do.
 ACTIONS = [*Action, Action.SLOW, *2 * [Action.HOLD, Action.CONTROLLED_STOP]]
 CLEARS = [*2 * [Clear.GONE, Clear.RESET], Clear.NEVER]
+MOVES = {Mode.AUTO, Mode.MANUAL, Mode.RETURNING}
 POWER_GOES = {Mode.STANDBY, Mode.FAULT}
 
 
@@ -136,7 +137,7 @@ class Robot(RuleBasedStateMachine):
             assert not self.interlock.drive_enabled
             assert self.modes.mode in LATCHED
         if action >= Action.HOLD:
-            assert self.modes.mode not in (Mode.AUTO, Mode.MANUAL), "motion while a stop is in force"
+            assert self.modes.mode not in MOVES, "motion while a stop is in force"
         if self.stopping_since is not None:
             assert self.now - self.stopping_since <= TIMEOUT_NS + PERIOD_NS, "a stop without an end"
 
@@ -228,6 +229,14 @@ class Robot(RuleBasedStateMachine):
     def start(self) -> None:
         with suppress(ModeError):
             self.world.loop.start_auto()
+
+    @rule(count=st.integers(1, 60))
+    def retreat(self, count: int) -> None:
+        """The policy runs, and a gripper stalls: the robot backs off by itself."""
+        self.start()
+        self.world.flags.append(Flag("grip_stall.b", Action.WARN, Clear.GONE, ""))
+        self.ticks(count)
+        self.world.flags.clear()
 
     @rule(then=st.sampled_from([Mode.HOLD, Mode.STANDBY]))
     def stop_or_disarm(self, then: Mode) -> None:

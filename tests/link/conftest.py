@@ -33,6 +33,12 @@ STATUS: dict[str, Any] = {
     "estop": "released",
     "drive_enable": True,
     "reset_by": None,
+    "health": {
+        "unhealthy": "joints have stopped the robot 6 times",
+        "joint_faults": 6,
+        "failed_attempts": 4,
+        "auto_disabled": True,
+    },
     "stage": {
         "name": "25",
         "scale": 0.25,

@@ -48,6 +48,9 @@ def test_status_for_people(ctl: Any) -> None:
         "mode           HOLD\n"
         "stop           none\n"
         "e-stop         released, drive-enable on\n"
+        "health         UNHEALTHY: joints have stopped the robot 6 times\n"
+        "               AUTO is disabled until a reset\n"
+        "               4 failed attempts in a row, 6 stops because of joints in an hour\n"
         "stage          25, 25% of speed and torque, run of 2 min 10 s of 10 min 00 s, begun anew: "
         "a joint is lost\n"
         "rate           499.999 of 500 Hz, tick 1234, 2 deadlines missed\n"
@@ -101,7 +104,8 @@ def test_limits(ctl: Any) -> None:
         (["arm"], ("arm", {})),
         (["disarm"], ("disarm", {})),
         (["estop"], ("estop", {})),
-        (["reset"], ("reset", {})),
+        (["reset"], ("reset", {"healthy": False})),
+        (["reset", "--healthy"], ("reset", {"healthy": True})),
         (["command", "vx=0.5", "vy=-1e-1"], ("command", {"values": {"vx": 0.5, "vy": -0.1}})),
         (["move", "elbow=0.3"], ("move", {"joints": {"elbow": 0.3}})),
     ],
@@ -278,6 +282,13 @@ def test_no_answer_in_time_is_5(ctl: Any) -> None:
     done = ctl("stop", "--timeout", "0.3")
     assert done.returncode == 5
     assert "did not answer within 0.3 s" in done.stderr
+
+
+def test_a_failed_run_is_told(daemon: Any, ctl: Any) -> None:
+    daemon._loop.call_soon_threadsafe(daemon.release.set)
+    assert ctl("stop", "--failed").returncode == 0
+    assert ctl("stop").returncode == 0
+    assert daemon.done == [("stop", {"failed": True}), ("stop", {"failed": False})]
 
 
 # Where the daemon is

@@ -42,7 +42,7 @@ def of(tmp_path: Path) -> Parts:
 def test_the_same_robot_has_the_same_parts(of: Parts) -> None:
     assert of() == of()
     entries = {"bus.b0", "bus.b1", "joint.j0", "joint.j1"}
-    assert set(of()) == {"control", "safety", "policy", "bus", "joint", "sensor"} | entries
+    assert set(of()) == {"control", "degraded", "safety", "policy", "bus", "joint", "sensor"} | entries
 
 
 @pytest.mark.parametrize(

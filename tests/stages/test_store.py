@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kept import StoreError
 from runtime.stages import store
 from runtime.stages.stage import SignOff, Stage
-from runtime.stages.store import StoreError
 
 SIGNED = SignOff(Stage.HALF, {"control": "a1", "model": "c3"}, "Bob B.", "bob", ("alice", "carol"), 1_700_000_000)
 
