@@ -25,7 +25,7 @@ from runtime.arming.checks import checks
 from runtime.arming.model import ModelFile
 from runtime.boot import Boot
 from runtime.config.config import Config
-from runtime.config.models import Safety
+from runtime.config.models import Inference, Safety
 from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
@@ -119,8 +119,8 @@ class Daemon:
         self.policy: Policy | None = None
         self.policy_error = ""
         """Why there is no policy although one is configured."""
-        self.model: ModelFile | None = None
-        """The policy's model as it was at the start, where it has a file."""
+        self.models: dict[str, ModelFile] = {}
+        """The policies' models as they were at the start, where they are files: `model`, `fallback model`."""
         if config.policy is not None:
             self._build_policy(names)
 
@@ -207,10 +207,11 @@ class Daemon:
             if self.recorder is not None:
                 self.recorder.start()
             self.boot.tell(self.events, config.places.state)
-            if config.policy is not None and config.policy.model is not None:
-                self.model = await asyncio.to_thread(ModelFile.read, config.policy.model)
+            for name, inference in config.policies.items():
+                if inference.model is not None:
+                    self.models[name] = await asyncio.to_thread(ModelFile.read, inference.model)
             if self.commissioning is not None:
-                self.commissioning.begin(parts(config, self.model.sha256 if self.model is not None else None))
+                self.commissioning.begin(parts(config, {name: file.sha256 for name, file in self.models.items()}))
             self.health.begin()
             await self.robot.connect()
             self.supervisor.start()
@@ -247,8 +248,8 @@ class Daemon:
             await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
             await self.health.keep()
-            if self.policy is not None:
-                await self.policy.close()
+            for policy in self.policies:
+                await policy.close()
             if self.recorder is not None:
                 await self.recorder.close()
             self.realtime.close()
@@ -267,13 +268,18 @@ class Daemon:
         self._stop.set()
 
     async def _start_policy(self) -> None:
-        if self.policy is None:
-            return
-        try:
-            await self.policy.start()
-        except PolicyError as error:
-            self.policy_error = str(error)
-            self.events.emit("policy.failed", f"there is no policy: {error}", level="error")
+        for policy in self.policies:
+            try:
+                await policy.start()
+            except PolicyError as error:
+                self.policy_error = str(error)
+                self.events.emit("policy.failed", f"there is no policy: {error}", level="error")
+
+    @property
+    def policies(self) -> list[Policy]:
+        """The policy and its fallback, as far as they are there."""
+        planners = (self.planner, self.planner.fallback if self.planner is not None else None)
+        return [planner.policy for planner in planners if planner is not None]
 
     async def _keep_house(self) -> None:
         """Once a second: tell systemd how it is, and collect the little garbage that there is."""
@@ -332,6 +338,18 @@ class Daemon:
         config = self.config.policy
         assert config is not None
         commands = Commands(ranges(config), schedule(config))
+        fallback = self._build_planner(config.fallback, names, commands) if config.fallback is not None else None
+        self.planner = self._build_planner(config, names, commands, config.inline, fallback)
+        self.policy = self.planner.policy
+
+    def _build_planner(
+        self,
+        config: Inference,
+        names: list[str],
+        commands: Commands,
+        inline: bool = False,
+        fallback: Planner | None = None,
+    ) -> Planner:
         actions = ActionMap(config.action, names)
         observation = ObservationBuilder(config.observation, names, self.sensors, commands.names, actions.size)
         spec = WorkerSpec(
@@ -349,14 +367,18 @@ class Daemon:
             paths=(str(self.config.path.absolute().parent),),
             python=config.python or sys.executable,
         )
-        self.policy = cast(
+
+        def on_chunk(chunk: Chunk) -> None:
+            planner.lay(chunk)
+
+        policy = cast(
             Policy,
-            InlinePolicy(spec, self.events, self._on_chunk)
-            if config.inline
-            else PolicyWorker(spec, self.events, self._on_chunk, lambda work: self.ticker.between_ticks(work)),
+            InlinePolicy(spec, self.events, on_chunk)
+            if inline
+            else PolicyWorker(spec, self.events, on_chunk, lambda work: self.ticker.between_ticks(work)),
         )
-        self.planner = Planner(
-            self.policy,
+        planner = Planner(
+            policy,
             Timeline(len(names), round(1e9 / config.rate), config.between),
             observation,
             actions,
@@ -368,16 +390,14 @@ class Daemon:
             config.interval,
             self.events,
             self._record_chunk if self.recorder else None,
+            fallback=fallback,
         )
+        return planner
 
     def _record_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
         # A chunk comes just when a tick is due: that goes first.
         assert self.recorder is not None
         self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam_step))
-
-    def _on_chunk(self, chunk: Chunk) -> None:
-        assert self.planner is not None
-        self.planner.lay(chunk)
 
     def _other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""

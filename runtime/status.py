@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.bus import Bus, BusCounters
 from runtime import version
 from runtime.control.modes import LATCHED, Mode
+from runtime.policy.planner import Planner
 from safety.axis import Limit
 
 if TYPE_CHECKING:
@@ -135,9 +136,18 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "latency_max_ms": round(policy.latency.recent_max_ns / 1e6, 2),
         "chunks": planner.chunks,
         "useless_chunks": planner.useless_chunks,
+        "fallback": _fallback(planner),
         "failures": dict(policy.failures),
         "restarts": policy.restarts,
     }
+
+
+def _fallback(planner: Planner) -> str | None:
+    if planner.fallback is None:
+        return None
+    if planner.falls_back:
+        return "moves the robot"
+    return "ready" if planner.fallback.policy.ready else "not ready"
 
 
 def _recording(daemon: Daemon) -> dict[str, Any] | None:

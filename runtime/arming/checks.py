@@ -41,14 +41,18 @@ def checks(daemon: Daemon) -> Arming:
             "joints": lambda now_ns: joints(daemon.buses, daemon.state, limits.temperature_max, now_ns),
             "sensors": lambda now_ns: sensors(daemon.sensors, max_age_s, now_ns),
             "policy": lambda now_ns: policy(
-                config.policy is not None, daemon.policy is not None and daemon.policy.ready, daemon.policy_error
+                config.policy is not None, all(each.ready for each in daemon.policies), daemon.policy_error
             ),
             "real time": lambda now_ns: realtime(daemon.realtime.items, config.realtime.required),
             "health": lambda now_ns: daemon.health.bars_arming(),
             "stage": lambda now_ns: daemon.commissioning.reasons() if daemon.commissioning is not None else [],
         },
         slow={
-            "model": lambda: model(daemon.model, config.policy.sha256 if config.policy is not None else None),
+            "model": lambda: [
+                reason
+                for name, each in config.policies.items()
+                for reason in model(daemon.models.get(name), each.sha256)
+            ],
             "disk": lambda: disk(config.recording.directory, limits.disk_free) if config.recording.enabled else [],
             "clock": lambda: clock(limits.clock),
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 from drivers.joint import Joint
 from runtime.config.degraded import Degraded
 from runtime.config.draft import BusPlan, Draft, SensorPlan
-from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import Control, Emulated, Inference, Policy, Realtime, Recording, Robot, Safety, Socket
 from runtime.config.paths import Places
 
 
@@ -33,6 +33,14 @@ class Config:
     emulated: Emulated | None
     warnings: tuple[str, ...]
     """What is allowed and yet should be known, one sentence each."""
+
+    @property
+    def policies(self) -> dict[str, Inference]:
+        """The policy and its fallback, by what their models are called: `model`, `fallback model`."""
+        if self.policy is None:
+            return {}
+        fallback = self.policy.fallback
+        return {"model": self.policy, **({"fallback model": fallback} if fallback is not None else {})}
 
     @property
     def period_s(self) -> float:

@@ -172,8 +172,8 @@ class ScheduleStep(Options):
     """New values of commands: `{ vx = 0.5 }`."""
 
 
-class Policy(Options):
-    """The learned policy and how it is run. Left out: the robot can be armed, held and moved by hand."""
+class Inference(Options):
+    """A model, how it is run, what it sees and what its output means."""
 
     backend: str = Field(default="onnx", min_length=1)
     """What runs the model: `onnx`, a class as `module:Class`, or a name that a package offers under
@@ -197,8 +197,6 @@ class Policy(Options):
     """An inference that takes longer (s) counts as hung; the worker is restarted."""
     latency: float = Field(default=0.0, ge=0)
     """Delay (s) added to every inference, for tests and demonstrations."""
-    inline: bool = False
-    """Run the inference inside the tick, as a bad example: the tick waits for it."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads that the backend may use for one inference."""
     cpus: tuple[Cpu, ...] = ()
@@ -209,15 +207,29 @@ class Policy(Options):
     """What the policy sees, in order."""
     action: tuple[ActionTerm, ...] = Field(min_length=1)
     """What its output means, in order."""
-    command: dict[Name, CommandSpec] = Field(default_factory=dict)
-    """Numbers that operators may set, by name: `[policy.command.vx]`."""
-    schedule: tuple[ScheduleStep, ...] = ()
-    """Commands that are given by themselves, in order of time."""
 
     @property
     def interval(self) -> int:
         """Actions between two inference starts."""
         return self.execute if self.execute is not None else max(1, self.horizon // 2)
+
+
+class Fallback(Inference):
+    """A second policy that takes over while the first one has no plan. Its worker is there all the time. It sees
+    the commands of the first. Left out: the robot holds instead."""
+
+
+class Policy(Inference):
+    """The learned policy and how it is run. Left out: the robot can be armed, held and moved by hand."""
+
+    inline: bool = False
+    """Run the inference inside the tick, as a bad example: the tick waits for it."""
+    command: dict[Name, CommandSpec] = Field(default_factory=dict)
+    """Numbers that operators may set, by name: `[policy.command.vx]`."""
+    schedule: tuple[ScheduleStep, ...] = ()
+    """Commands that are given by themselves, in order of time."""
+    fallback: Fallback | None = None
+    """What takes over while it has no plan."""
 
 
 class Recording(Options):

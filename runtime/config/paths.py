@@ -33,7 +33,7 @@ SOCKETS = frozenset(
 )
 """Unix sockets, whatever their value; anything else counts as one when it lies under `{run}`."""
 
-FREE_TEXT = frozenset({("robot",), ("policy", "options")})
+FREE_TEXT = frozenset({("robot",), ("policy", "options"), ("policy", "fallback", "options")})
 """Places where braces are only braces."""
 
 CLASS_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -88,7 +88,7 @@ def expand(value: Any, where: Places, place: Place, report: Report) -> Any:
         return {key: expand(entry, where, (*place, key), report) for key, entry in value.items()}
     if isinstance(value, list):
         return [expand(entry, where, (*place, number), report) for number, entry in enumerate(value)]
-    if not isinstance(value, str) or place[:1] in FREE_TEXT or place[:2] in FREE_TEXT:
+    if not isinstance(value, str) or any(place[:depth] in FREE_TEXT for depth in (1, 2, 3)):
         return value
     known = {"run": str(where.run), "state": str(where.state)}
     for name in sorted(set(_PLACEHOLDER.findall(value)) - set(known)):

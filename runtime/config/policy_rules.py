@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from runtime.config.draft import Draft
-from runtime.config.models import Policy
+from runtime.config.models import Inference, Policy
 from runtime.config.paths import CLASS_PATTERN, Place, interpreter
 from runtime.config.words import found, one_of
 from runtime.policy.errors import TermsError
@@ -18,62 +20,69 @@ POLICIES = "reflexd.policies"
 
 def apply(draft: Draft) -> None:
     """Report every mistake of the policy, and make its paths absolute."""
-    if draft.policy:
-        _commands(draft, draft.policy)
-        _terms(draft, draft.policy)
-        _policy(draft, draft.policy)
+    policy = draft.policy
+    if policy is None:
+        return
+    _commands(draft, policy)
+    paths = _inference(draft, ("policy",), policy, policy.command)
+    if policy.fallback:
+        place: Place = ("policy", "fallback")
+        fallback = policy.fallback.model_copy(update=_inference(draft, place, policy.fallback, policy.command))
+        paths["fallback"] = fallback
+    draft.policy = policy.model_copy(update=paths)
 
 
-def _policy(draft: Draft, policy: Policy) -> None:
-    """Rates, files and the backend."""
+def _inference(draft: Draft, place: Place, policy: Inference, commands: Iterable[str]) -> dict[str, Any]:
+    """Terms, rates, files and the backend. Returns the keys whose paths become absolute."""
+    _terms(draft, place, policy, commands)
     control = draft.control
     if control and policy.rate > control.rate:
         draft.report(
-            ("policy", "rate"),
+            (*place, "rate"),
             f"found {policy.rate:g}, expected at most control.rate ({control.rate:g} Hz): a tick takes one action "
             "at most; lower it or raise control.rate",
         )
     if policy.interval > policy.horizon:
         draft.report(
-            ("policy", "execute"),
+            (*place, "execute"),
             f"found {policy.interval}, expected at most policy.horizon ({policy.horizon}); lower it",
         )
     if policy.latency >= policy.timeout:
         draft.report(
-            ("policy", "latency"),
+            (*place, "latency"),
             f"found {policy.latency:g}, expected less than policy.timeout ({policy.timeout:g} s): every inference "
             "would count as hung; lower it or raise policy.timeout",
         )
     python = policy.python and interpreter(draft.path, policy.python)
     if policy.python and not python:
         draft.report(
-            ("policy", "python"),
+            (*place, "python"),
             f"found {found(policy.python)}, which is no program that can be run, expected a Python interpreter; "
             "give its path or a name in PATH",
         )
-    _backend(draft, policy)
+    _backend(draft, place, policy)
     if policy.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", policy.sha256):
         draft.report(
-            ("policy", "sha256"),
+            (*place, "sha256"),
             f"found {found(policy.sha256)}, expected 64 digits, 0-9 and a-f; copy what `sha256sum` prints",
         )
     if policy.sha256 is not None and policy.model is None:
-        draft.report(("policy", "sha256"), "found a checksum, expected policy.model beside it; name the file")
-    model = draft.existing_file(("policy", "model"), policy.model, "the policy's model")
-    draft.policy = policy.model_copy(update={"model": model, "python": python or sys.executable})
+        draft.report((*place, "sha256"), "found a checksum, expected policy.model beside it; name the file")
+    model = draft.existing_file((*place, "model"), policy.model, "the policy's model")
+    return {"model": model, "python": python or sys.executable}
 
 
-def _backend(draft: Draft, policy: Policy) -> None:
+def _backend(draft: Draft, place: Place, policy: Inference) -> None:
     if policy.backend == "onnx":
         if policy.model is None:
-            draft.report(("policy", "model"), "found nothing, expected an ONNX file; give its path")
+            draft.report((*place, "model"), "found nothing, expected an ONNX file; give its path")
         return
     # Another interpreter has packages of its own: what it offers shows when the worker starts.
     offered = {point.name for point in importlib.metadata.entry_points(group=POLICIES)}
     if not CLASS_PATTERN.fullmatch(policy.backend) and policy.backend not in offered and not policy.python:
         known = one_of(["onnx", "module:Class", *sorted(offered)])
         draft.report(
-            ("policy", "backend"),
+            (*place, "backend"),
             f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "
             f"under {POLICIES}",
         )
@@ -104,7 +113,7 @@ def _commands(draft: Draft, policy: Policy) -> None:
                 )
 
 
-def _terms(draft: Draft, policy: Policy) -> None:
+def _terms(draft: Draft, place: Place, policy: Inference, commands: Iterable[str]) -> None:
     """The names in observations and actions, and how long their lists are."""
     if None in draft.joints or None in draft.sensors or not draft.joints:
         return
@@ -114,16 +123,16 @@ def _terms(draft: Draft, policy: Policy) -> None:
     try:
         ActionMap(policy.action, joints)
     except TermsError as error:
-        _report_terms(draft, "action", error)
+        _report_terms(draft, place, "action", error)
     try:
-        ObservationBuilder(policy.observation, joints, sensors, list(policy.command), size)
+        ObservationBuilder(policy.observation, joints, sensors, list(commands), size)
     except TermsError as error:
-        _report_terms(draft, "observation", error)
+        _report_terms(draft, place, "observation", error)
 
 
-def _report_terms(draft: Draft, key: str, error: TermsError) -> None:
+def _report_terms(draft: Draft, policy: Place, key: str, error: TermsError) -> None:
     for problem in error.problems:
         # "observation term 2 (joint.position): ..." counts from 1.
         term = re.match(rf"{key} term (\d+) \((.*?)\): ", problem)
-        place: Place = ("policy", key, int(term[1]) - 1) if term else ("policy", key)
+        place: Place = (*policy, key, int(term[1]) - 1) if term else (*policy, key)
         draft.report(place, f"{term[2]}: {problem[term.end() :]}" if term else problem)

@@ -35,14 +35,19 @@ class Planner:
         events: Events,
         on_laid: Callable[[Chunk, int, float], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        fallback: Planner | None = None,
     ) -> None:
-        """`execute`: actions between two requests (s). `on_laid(chunk, now_ns, seam_step)`: told of each."""
+        """`execute`: actions between two requests (s). `on_laid(chunk, now_ns, seam_step)`: told of each.
+
+        `fallback`: takes over while there is no plan; it is nobody's else.
+        """
         self.policy = policy
+        self.fallback = fallback
         self.timeline = timeline
         self.commands = commands
         self.starved_ticks = 0
         self.starved = False
-        """The plan has run out; the robot holds."""
+        """The plan has run out, and that of the fallback; the robot holds."""
         self.chunks = 0
         """Chunks laid since the process began."""
         self.useless_chunks = 0
@@ -57,34 +62,46 @@ class Planner:
         self._on_laid = on_laid
         self._clock = clock
         self._running = False
+        self._out = False
+        """The plan has run out."""
         self._blind = False
-        self._next_ns = 0
+        self._next_ns = self._began_ns = 0
         self._raw: Floats = np.zeros((1, actions.size))
         self._hold: Floats = np.zeros(0)
 
+    @property
+    def falls_back(self) -> bool:
+        """The fallback moves the robot."""
+        return self._out and not self.starved
+
     def start(self, command: Floats, now_ns: int) -> None:
         """Begin from `command` (rad, shape (joints,)) and without any plan: old chunks are forgotten."""
-        self.timeline.clear()
-        self._hold = command.copy()
-        self._raw = np.zeros((1, self._actions.size))
-        self._next_ns = now_ns
-        self.starved = self._blind = False
-        self._running = True
+        self.stop()
+        self._begin(command, now_ns)
         self.commands.start(now_ns)
 
+    def _begin(self, command: Floats, now_ns: int) -> None:
+        self._hold = command.copy()
+        self._raw = np.zeros((1, self._actions.size))
+        self._next_ns = self._began_ns = now_ns
+        self.starved = self._out = self._blind = False
+        self._running = True
+
     def stop(self) -> None:
-        """Forget the plan; a chunk that is still being computed will be dropped."""
+        """Forget the plan; a chunk that is still being computed will be dropped, whenever it comes."""
         self._running = False
         self.timeline.clear()
+        if self.fallback is not None:
+            self.fallback.stop()
 
     def lay(self, chunk: Chunk) -> None:
         """Lay a chunk that has arrived over the timeline."""
-        if not self._running:
+        if not self._running or chunk.t0_ns < self._began_ns:
             return
         now_ns = self._clock()
         # A robot that had no plan has stood still since the observation: it begins with the first action, instead
         # of leaping to where it would be by now.
-        t0_ns = chunk.t0_ns if self.timeline.ahead_s(now_ns) else now_ns
+        t0_ns = chunk.t0_ns if self._ahead(now_ns) else now_ns
         step = self.timeline.lay(t0_ns, self._actions.goals(chunk.actions, self._hold), now_ns)
         if step is None:
             self.useless_chunks += 1
@@ -98,26 +115,51 @@ class Planner:
     def sample(self, now_ns: int, goal: Floats) -> bool:
         """Write the plan's goals for `now_ns` into `goal` (rad). False: there is no plan, `goal` is untouched."""
         if self.timeline.sample(now_ns, goal):
-            if self.starved:
-                self.starved = False
+            if self._out:
+                self._out = self.starved = False
+                if self.fallback is not None:
+                    self.fallback.stop()
                 self._events.emit("policy.recovered", "the policy's plan goes on")
             return True
-        if not self.timeline.empty:
-            self.starved_ticks += 1
-            if not self.starved:
-                self.starved = True
-                self._events.emit(
-                    "policy.starved", "the policy's plan has run out: holding until it goes on", level="warning"
-                )
-        return False
+        if self.timeline.empty:
+            return False
+        if not self._out:
+            self._run_out(now_ns, goal)
+        was_starved = self.starved
+        self.starved = self.fallback is None or not self.fallback.timeline.sample(now_ns, goal)
+        self.starved_ticks += self.starved
+        if was_starved and not self.starved:
+            self._events.emit("policy.fallback", "the fallback policy moves the robot", level="warning")
+        return not self.starved
 
     def due(self, now_ns: int) -> bool:
-        """Whether it is time for the next chunk, and the policy is free."""
+        """Whether it is time for the next chunk, and the policy is free; or likewise of the fallback."""
         self.commands.follow_schedule(now_ns)
-        return now_ns >= self._next_ns and self.policy.ready and not self.policy.busy
+        return self._is_due(now_ns) or (self.fallback is not None and self.fallback._is_due(now_ns))
 
     def ask(self, now_ns: int, state: JointState) -> None:
-        """Ask for the chunk that begins now. A few microseconds."""
+        """Ask whoever is due for the chunk that begins now. A few microseconds each."""
+        for planner in (self, self.fallback):
+            if planner is not None and planner._is_due(now_ns):
+                planner._ask(now_ns, state)
+
+    def _run_out(self, now_ns: int, goal: Floats) -> None:
+        self._out = True
+        what = "holding until it goes on"
+        if self.fallback is not None:
+            self.fallback._begin(goal, now_ns)
+            what = "the fallback policy is asked"
+        self._events.emit("policy.starved", f"the policy's plan has run out: {what}", level="warning")
+
+    def _ahead(self, now_ns: int) -> bool:
+        """Whether anybody has a plan, so that the robot moves."""
+        own = self.timeline.ahead_s(now_ns) > 0
+        return own or (self.fallback is not None and self.fallback.timeline.ahead_s(now_ns) > 0)
+
+    def _is_due(self, now_ns: int) -> bool:
+        return self._running and now_ns >= self._next_ns and self.policy.ready and not self.policy.busy
+
+    def _ask(self, now_ns: int, state: JointState) -> None:
         last_action = self._raw[0 if self.timeline.empty else self.timeline.row(now_ns)]
         complete = self._observation.build(self.policy.observation, state, self.commands.values, last_action)
         old = [sensor.name for sensor, limit_ns in self._sensors if now_ns - sensor.stamp_ns > limit_ns]

@@ -10,26 +10,26 @@ import hashlib
 import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from runtime.config.config import Config
 from runtime.reload import CHANGEABLE, flat
 
 _COUNTS = re.compile(r"(control|safety|degraded|policy|bus|joint|sensor)\b")
-_PLACES = re.compile(r"policy\.(model|python|sha256)")
+_PLACES = re.compile(r"policy\.(fallback\.)?(model|python|sha256)")
 _ENTRIES = re.compile(r"(?:bus|joint|sensor)\.\w+|\w+")
 """The part that a key belongs to: `joint.elbow` of `joint.elbow.kp`, `control` of `control.rate`."""
 
 
-def parts(config: Config, model_sha256: str | None) -> dict[str, str]:
-    """SHA-256 of each part, by its name. `model_sha256`: of the policy's model, None when it has no file."""
+def parts(config: Config, models: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of each part, by its name. `models`: those of the policies' models that are files, likewise."""
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in flat(config).items():
         part = _ENTRIES.match(key)
         if part and _COUNTS.match(key) and not CHANGEABLE.fullmatch(key) and not _PLACES.match(key):
             found[part[0]][key] = value
-    hashes = {part: _sha256(keys) for part, keys in found.items()}
-    return hashes if model_sha256 is None else {**hashes, "model": model_sha256}
+    return {**{part: _sha256(keys) for part, keys in found.items()}, **models}
 
 
 def _sha256(keys: dict[str, Any]) -> str:

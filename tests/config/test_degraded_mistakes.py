@@ -9,6 +9,7 @@ import pytest
 
 Mistakes = Callable[[dict[str, Any]], list[str]]
 HOME = {"hip": 0.0, "knee": -1.0}
+TERMS = {"observation": [{"source": "joint.position", "joints": ["kne"]}], "action": [{}]}
 GRIP = {"safety.monitor.grip_stall": {"only": ["knee"], "warn": 1.0}}
 
 MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
@@ -44,6 +45,17 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         [
             "degraded.open: found no angle of knee, expected where it has let go: when it stalls (the monitor's "
             "warn), the robot retreats; add it, or give the monitor a stop in place of warn"
+        ],
+    ),
+    (
+        {"policy.fallback": {"model": "no.onnx", "rate": 500, "horizon": 2, "execute": 3, **TERMS}},
+        [
+            "policy.fallback.observation[0]: joint.position: no joint is called kne; found hip, knee",
+            "policy.fallback.rate: found 500, expected at most control.rate (400 Hz): a tick takes one action at "
+            "most; lower it or raise control.rate",
+            "policy.fallback.execute: found 3, expected at most policy.horizon (2); lower it",
+            "policy.fallback.model: found no file at ~/no.onnx, expected the policy's model; put it there or "
+            'correct "no.onnx" (a relative path starts at the config\'s folder)',
         ],
     ),
     (

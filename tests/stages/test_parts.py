@@ -34,7 +34,7 @@ def of(tmp_path: Path) -> Parts:
 
     def of(model: str | None = None, **overrides: object) -> dict[str, str]:
         given = {key.replace("__", "."): value for key, value in overrides.items()}
-        return parts(load(path, run_dir=tmp_path, overrides=given), model)
+        return parts(load(path, run_dir=tmp_path, overrides=given), {"model": model} if model else {})
 
     return of
 

@@ -123,6 +123,22 @@ def test_a_worker_that_stays_away_sends_the_robot_home(make_rig: MakeRig) -> Non
     assert rig.positions() == pytest.approx(HOME, abs=NEAR)
 
 
+def test_a_second_policy_takes_over_while_the_first_has_no_plan(make_rig: MakeRig) -> None:
+    fallback = (
+        'policy.fallback={backend="swing:Swing",rate=50.0,horizon=50,execute=10,options={joints=4,rate=50.0},'
+        'observation=[{source="joint.position"}],action=[{target="joint.position"}]}'
+    )
+    rig = make_rig(fallback, "policy.latency=0.7")  # a plan lasts for one second, from its observation on
+    rig.wait(lambda: rig.status()["policy"]["fallback"] == "ready", what="its worker is ready")
+    rig.daemon.request("arm")
+    rig.daemon.request("start")
+    rig.wait(lambda: rig.status()["policy"]["fallback"] == "moves the robot", what="the plan runs out")
+    rig.wait(lambda: "policy.recovered" in rig.events(), what="the first one goes on")
+    rig.wait(lambda: rig.events().count("policy.fallback") >= 3, what="to and fro")
+    assert all(rig.moving())
+    assert rig.status()["mode"] == "AUTO"
+
+
 def test_failed_attempts_in_a_row_disable_auto_until_a_person_resets(make_rig: MakeRig) -> None:
     few = "degraded.failed_attempts=1"
     rig = make_rig(few)
