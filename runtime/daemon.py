@@ -16,8 +16,6 @@ from typing import Any, cast
 import numpy as np
 
 from drivers.bus import Bus
-from drivers.gpio.lines import open_input, open_output
-from drivers.line import InputLine
 from drivers.sensor import Sensor
 from drivers.state import JointState
 from runtime import log, version
@@ -25,7 +23,7 @@ from runtime.arming.checks import checks
 from runtime.arming.model import ModelFile
 from runtime.boot import Boot
 from runtime.config.config import Config
-from runtime.config.models import Inference, Safety
+from runtime.config.models import Inference
 from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
@@ -35,6 +33,7 @@ from runtime.control.timeline import Timeline
 from runtime.degraded.degraded import Degraded
 from runtime.degraded.health import Health
 from runtime.events import Events, Level
+from runtime.lines import Lines, open_lines
 from runtime.link.errors import Refused
 from runtime.link.peers import Peer, Role
 from runtime.link.server import ControlServer, Handler, number
@@ -59,7 +58,6 @@ from runtime.stages.parts import parts
 from runtime.status import headline, joints, limits, memory_mb, status
 from runtime.watches import build_watches
 from safety.beat import Heartbeat
-from safety.channels import TwoChannels
 from safety.envelope import Envelope
 from safety.gate import Gate
 from safety.supervisor import Supervisor
@@ -96,7 +94,8 @@ class Daemon:
         self.envelope = Envelope(config.joints, config.period_s, self.state, space(config))
         self.notifier = Notifier()
         self.watchdogs = self._watchdogs()
-        self.supervisor = self._supervisor()
+        lines = open_lines(config.safety)
+        self.supervisor = self._supervisor(lines)
 
         names = [joint.name for joint in config.joints]
         commands = list(config.policy.command) if config.policy else []
@@ -170,9 +169,8 @@ class Daemon:
             self.arming,
             self.health,
         )
-        reset = config.safety.reset
         self.reset_button = (
-            ResetButton(open_input(reset, "reflexd"), self.robot.reset, self.events) if reset is not None else None
+            ResetButton(lines.reset, self.robot.reset, self.events) if lines.reset is not None else None
         )
         self.server = ControlServer(
             Path(config.socket.path),
@@ -304,14 +302,14 @@ class Daemon:
             watchdogs.append(HardwareWatchdog(hardware.device, hardware.timeout))
         return watchdogs
 
-    def _supervisor(self) -> Supervisor:
+    def _supervisor(self, lines: Lines) -> Supervisor:
         safety, run = self.config.safety, self.config
         slowest_ramp_s = max(
             joint.velocity_max / joint.acceleration_max + joint.jerk_window for joint in run.joints
         )
         return Supervisor(
-            estop=_estop(safety),
-            drive_enable=open_output(safety.drive_enable, "reflexd") if safety.drive_enable else None,
+            estop=lines.estop,
+            drive_enable=lines.drive_enable,
             torque_off=[bus.torque_off for bus in self.buses],
             gate=self.gate,
             beat=self.heartbeat,
@@ -320,10 +318,10 @@ class Daemon:
             priority=safety.priority,
             on_event=self._on_safety_event,
             watchdogs=self.watchdogs,
-            heartbeat_line=open_output(safety.heartbeat, "reflexd") if safety.heartbeat else None,
+            heartbeat_line=lines.heartbeat,
             heartbeat_period_s=run.heartbeat_period_s,
             stop_timeout_s=slowest_ramp_s + _DISABLE_S,
-            feedback=open_input(safety.drive_feedback, "reflexd") if safety.drive_feedback else None,
+            feedback=lines.drive_feedback,
             feedback_s=safety.drive_feedback_time,
             release_s=safety.estop_release,
             watches=build_watches(run, self.state, self.sensors, lambda: self.loop.command, self.gate),
@@ -452,16 +450,6 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
-
-
-def _estop(safety: Safety) -> InputLine | None:
-    """The e-stop's line or lines. Raises LineError."""
-    if safety.estop is None:
-        return None
-    first = open_input(safety.estop, "reflexd")
-    if safety.estop_second is None:
-        return first
-    return TwoChannels(first, open_input(safety.estop_second, "reflexd"), safety.estop_discrepancy)
 
 
 def _flag(args: Mapping[str, Any], key: str) -> bool:

@@ -20,14 +20,18 @@ def motor(fault: str) -> str:
     return f"python3 - <<'END'\n{talk}\nEND"
 
 
-DEVICES = {
-    "/dev/rig-inputs": (f"echo gpio-sim.0 > {DRIVER}/unbind", f"echo gpio-sim.0 > {DRIVER}/bind; {LINES}"),
-    "/dev/rig-outputs": (f"echo gpio-sim.1 > {DRIVER}/unbind", f"echo gpio-sim.1 > {DRIVER}/bind; {LINES}"),
-    "vcan0": ("ip link set vcan0 down", "ip link set vcan0 up"),
-    "adapter": ("mv /run/reflexd/rig/adapter /run/rig/", "mv /run/rig/adapter /run/reflexd/rig/"),
-    "j0": (motor("dead"), motor("clear")),
-}
-"""What the daemon has to name, what takes it away, what brings it back: in the order in which it needs them."""
+DEVICES = [
+    {
+        "/dev/rig-inputs": (f"echo gpio-sim.0 > {DRIVER}/unbind", f"echo gpio-sim.0 > {DRIVER}/bind; {LINES}"),
+        "/dev/rig-outputs": (f"echo gpio-sim.1 > {DRIVER}/unbind", f"echo gpio-sim.1 > {DRIVER}/bind; {LINES}"),
+    },
+    {
+        "vcan0": ("ip link set vcan0 down", "ip link set vcan0 up"),
+        "adapter": ("mv /run/reflexd/rig/adapter /run/rig/", "mv /run/rig/adapter /run/reflexd/rig/"),
+    },
+    {"j0": (motor("dead"), motor("clear"))},
+]
+"""What the daemon has to name, all of a row at once; what takes it away, what brings it back."""
 AWAY = """
 [Unit]
 After=rig-hardware.service reflexd-emulator@rig.service
@@ -43,18 +47,18 @@ WantedBy=multi-user.target
 
 
 def test_missing_devices(rig: Rig) -> None:
-    away = "\n".join(away for away, _ in DEVICES.values())
+    away = "\n".join(away for row in DEVICES for away, _ in row.values())
     rig.sh(f"cat > /opt/rig/away.sh <<'AWAY'\n{away}\nAWAY")
     rig.sh(f"cat > /etc/systemd/system/away.service <<'UNIT'\n{AWAY}\nUNIT")
     rig.sh("systemctl enable away && sync && systemctl reboot --no-wall")
     cast(VirtualTarget, rig.target).qemu.wait_reset(90.0)
     rig.wait(lambda: int(rig.property("NRestarts")) > 0, 120.0, "the service fails for the first time")
     told = rig.journal()
-    for name, (_, back) in DEVICES.items():
-        assert name in told, f"it does not tell of {name}:\n{told}"
+    for row in DEVICES:
+        assert not [name for name in row if name not in told], told
         assert not rig.drive_enable()
         rig.sh(f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}", 60.0)
-        rig.sh(back)
+        rig.sh("\n".join(back for _, back in row.values()))
         rig.release()
         since = rig.cursor()
         rig.run(f"systemctl start {UNIT}", timeout_s=90.0)
