@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from drivers.state import Floats
@@ -22,7 +24,7 @@ def slow(points: Floats, speed: Floats) -> tuple[Floats, int]:
     steps = int(np.clip(np.ceil(seconds[-1] / (SPACING_NS / 1e9)), 1, ROWS_MAX - 1))
     times = np.linspace(0.0, seconds[-1], steps + 1)
     rows = np.stack([np.interp(times, seconds, joint) for joint in points.T], axis=1)
-    return rows, max(round(seconds[-1] / steps * 1e9), 1)
+    return rows, max(ceil(seconds[-1] / steps * 1e9), 1)
 
 
 class Trail:
