@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # How fast the machine is decides nothing.
 settings.register_profile("reflexd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For `make mutants`: the same examples in every run, and no search for a smaller one.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("reflexd"),
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("reflexd")
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from drivers.joint import Joint
@@ -14,6 +14,7 @@ from drivers.state import Floats
 from safety.axis import Limit
 from safety.envelope import Envelope
 from safety.errors import EnvelopeError
+from tests.examples import times
 
 DT = 0.01
 ROUNDING = 1e-11
@@ -76,7 +77,7 @@ joints = st.builds(
 )
 
 
-@settings(max_examples=150)
+@times(1.5)
 @given(joints, st.floats(0, 1), st.lists(anything, min_size=1, max_size=60))
 def test_no_goal_leads_out_of_the_envelope(joint: Joint, where: float, goals: list[float]) -> None:
     width = joint.position_max - joint.position_min
@@ -84,7 +85,6 @@ def test_no_goal_leads_out_of_the_envelope(joint: Joint, where: float, goals: li
     assert_inside_envelope(path, joint)
 
 
-@settings(max_examples=100)
 @given(st.lists(fractions, min_size=2, max_size=80), st.floats(-500, 500))
 def test_a_trackable_goal_passes_bit_by_bit(accelerations: list[float], origin: float) -> None:
     joint = Joint(
@@ -106,7 +106,7 @@ def test_a_trackable_goal_passes_bit_by_bit(accelerations: list[float], origin: 
         assert envelope.limits[0] == 0
 
 
-@settings(max_examples=150)
+@times(1.5)
 @given(joints, st.lists(fractions, max_size=30), st.floats(0, 1))
 def test_a_resting_goal_is_met_without_overshoot_and_kept(joint: Joint, before: list[float], where: float) -> None:
     low, width = joint.position_min, joint.position_max - joint.position_min
@@ -155,7 +155,6 @@ def test_a_jump_in_the_direction_of_motion_is_not_taken_for_motion(
     assert path[-1] == 0.3 + jump
 
 
-@settings(max_examples=100)
 @given(joints, st.lists(st.one_of(fractions, st.just(2.0)), max_size=40), st.booleans())
 def test_the_stopping_point_is_where_a_stop_ends(joint: Joint, before: list[float], tracking: bool) -> None:
     low, width = joint.position_min, joint.position_max - joint.position_min
@@ -368,7 +367,7 @@ def test_the_short_way_gives_what_the_long_way_gives_bit_by_bit(
 speeds = st.sampled_from([1.0, 0.5, 0.25, 0.01])
 
 
-@settings(max_examples=150)
+@times(1.5)
 @given(joints, st.lists(st.tuples(speeds, st.lists(anything, min_size=1, max_size=20)), min_size=1, max_size=6))
 def test_a_lower_speed_is_reached_along_the_acceleration_and_kept(
     joint: Joint, parts: list[tuple[float, list[float]]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drivers.joint import Joint
@@ -14,6 +14,7 @@ from drivers.state import Floats
 from safety.axis import Axis, Limit
 from safety.envelope import Envelope
 from safety.jerk import JerkAxis
+from tests.examples import times
 
 ROUNDING = 1e-10
 """Of angles of a few rad, after some thousand sums."""
@@ -97,13 +98,12 @@ def assert_within_all_limits(path: Floats, joint: Joint, dt: float) -> None:
     assert np.abs(np.diff(path, 3)).max() <= joint.jerk_max * dt**3 * slack + 4 * ROUNDING
 
 
-@settings(max_examples=200)
+@times(2)
 @given(cases(), runs)
 def test_no_goal_breaks_any_of_the_four_limits(case: Case, runs: list[tuple[float, int]]) -> None:
     assert_within_all_limits(follow(case.envelope(), drawn_out(runs)), case.joint, case.dt)
 
 
-@settings(max_examples=100)
 @given(cases(), runs, st.floats(0, 1))
 def test_a_resting_goal_is_met_and_kept(case: Case, runs: list[tuple[float, int]], where: float) -> None:
     envelope, joint = case.envelope(), case.joint
@@ -115,7 +115,6 @@ def test_a_resting_goal_is_met_and_kept(case: Case, runs: list[tuple[float, int]
     assert (follow(envelope, [goal] * 100) == goal).all()
 
 
-@settings(max_examples=100)
 @given(cases(), st.floats(0, 1))
 def test_from_rest_a_resting_goal_is_met_without_overshoot(case: Case, where: float) -> None:
     joint = case.joint
@@ -125,7 +124,6 @@ def test_from_rest_a_resting_goal_is_met_without_overshoot(case: Case, where: fl
     assert path[-1] == goal
 
 
-@settings(max_examples=100)
 @given(cases(), runs)
 def test_a_stop_keeps_the_jerk_and_ends_where_it_said(case: Case, runs: list[tuple[float, int]]) -> None:
     envelope, goals = case.envelope(), drawn_out(runs)
@@ -141,7 +139,6 @@ def test_a_stop_keeps_the_jerk_and_ends_where_it_said(case: Case, runs: list[tup
     assert np.allclose(path[: len(told)], told, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=100)
 @given(cases(), runs, st.booleans())
 def test_what_is_told_of_a_stop_covers_its_way(case: Case, runs: list[tuple[float, int]], jerk: bool) -> None:
     axis = JerkAxis(case.joint, case.dt) if jerk else Axis(case.joint, case.dt)
@@ -154,7 +151,7 @@ def test_what_is_told_of_a_stop_covers_its_way(case: Case, runs: list[tuple[floa
     assert max(way) - min(way) <= abs(way[-1] - way[0]) + axis.wander() + 1e-12
 
 
-@settings(max_examples=50)
+@times(0.5)
 @given(cases(), runs, anything, anything, st.booleans())
 def test_what_was_followed_can_be_undone(
     case: Case, runs: list[tuple[float, int]], undone: float, then: float, jerk: bool

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.joint import Joint
@@ -13,6 +13,7 @@ from drivers.state import Floats, JointState
 from safety.axis import Limit
 from safety.envelope import Envelope
 from safety.errors import EnvelopeError
+from tests.examples import times
 
 DT = 0.01
 MakeJoint = Callable[..., Joint]
@@ -199,7 +200,7 @@ def test_a_goal_that_is_no_number_still_brakes(soft: MakeJoint, bad: float) -> N
     assert envelope.limits[0] == Limit.NOT_FINITE
 
 
-@settings(max_examples=200)
+@times(2)
 @given(
     st.lists(st.tuples(goals, measurements, measurements, st.integers(0, 3)), min_size=1, max_size=60),
     st.sampled_from([None, 0.2]),

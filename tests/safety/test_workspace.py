@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.joint import Joint
@@ -17,6 +17,7 @@ from safety.errors import WorkspaceError
 from safety.workspace.guard import MOST_POINTS
 from safety.workspace.kinematics import RANGE, Kinematics
 from safety.workspace.options import WorkspaceOptions
+from tests.examples import times
 
 DT = 0.01
 MakeJoint = Callable[..., Joint]
@@ -320,7 +321,7 @@ def test_between_two_poles_that_are_close_it_never_locks_itself_in(make_joint: M
         assert place[0] == pytest.approx(goal)
 
 
-@settings(max_examples=150)
+@times(1.5)
 @given(
     st.lists(
         st.tuples(
@@ -371,7 +372,6 @@ def test_no_goal_leads_out_of_the_workspace(
         assert np.abs(np.diff(speeds, 2, axis=0)).max() <= jerk * DT**2 * (1 + 1e-9) + 1e-6
 
 
-@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.integers(1, 40)), max_size=15))
 def test_a_robot_that_is_outside_gets_no_deeper_and_may_come_back(runs: list[tuple[float, float, int]]) -> None:
     joints = [
