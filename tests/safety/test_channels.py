@@ -136,6 +136,23 @@ def test_an_edge_between_two_closed_reads_begins_the_time_of_the_release_anew(bu
     assert button.interlock.estop_state == "released"
 
 
+def test_channels_that_differ_from_the_start_are_a_fault_after_their_time_and_none_once_both_were_open(
+    line: Any,
+) -> None:
+    first, second = line(True), line(False)
+    both = TwoChannels(first, second, DISCREPANCY_MS / 1e3)
+    assert not both.read()
+    both.judge(0)
+    both.judge(DISCREPANCY_MS * MS)
+    assert both.problem == "", "it is no more than allowed"
+    both.judge(DISCREPANCY_MS * MS + 1)
+    assert "open for more than 0.5 s;" in both.problem
+    first.level = False
+    both.read()
+    both.judge(DISCREPANCY_MS * MS + 2)
+    assert both.problem == ""
+
+
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_a_channel_that_is_gone_is_a_press_and_comes_back(button: Button, which: str) -> None:
     line = getattr(button.armed(), which)

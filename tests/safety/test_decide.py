@@ -153,6 +153,20 @@ def test_of_two_flags_with_one_name_the_worst_is_latched() -> None:
         assert decide(change(CALM, flags=order), NOW).latched["a"][1:3] == (Action.TORQUE_OFF, Clear.NEVER)
 
 
+def test_a_latched_warning_that_comes_to_call_for_a_stop_bars_arming() -> None:
+    warned = decide(change(CALM, flags=(Flag("a", Action.WARN, Clear.RESET, ""),)), NOW).latched
+    assert not warned["a"].bars_arming
+    stopped = decide(change(CALM, flags=(Flag("a", Action.HOLD, Clear.GONE, ""),), latched=warned), NOW).latched
+    assert stopped == {"a": Reason("a", Action.HOLD, Clear.RESET, bars_arming=True)}
+
+
+def test_a_stop_that_took_too_long_is_latched_until_a_reset_and_bars_arming() -> None:
+    late = change(CALM, loop_fault=True, stop_since_ns=NOW - TIMEOUT - 1)
+    assert decide(late, NOW).latched[Cause.STOP_OVERDUE] == Reason(
+        Cause.STOP_OVERDUE, Action.TORQUE_OFF, Clear.RESET, bars_arming=True
+    )
+
+
 SINCE = (None, NOW, NOW - TIMEOUT, NOW - TIMEOUT - 1)
 
 

@@ -162,3 +162,36 @@ def test_the_time_begins_anew_when_drive_enable_changes(line: Any, events: Any) 
     assert not feedback.problem, "90 ms of 100"
     feedback.look(191 * MS, False)
     assert "welded" in feedback.problem
+
+
+@pytest.mark.parametrize(
+    ("driven", "told"),
+    [(True, "has not closed: it is stuck, or its supply is off"), (False, "has not opened: it is welded")],
+)
+def test_what_is_told_names_the_time_that_it_has(line: Any, events: Any, driven: bool, told: str) -> None:
+    feedback = Feedback(line(not driven), WITHIN_MS / 1e3, events)
+    assert (feedback.problem, feedback.closed) == ("", False)
+    feedback.look(0, driven)
+    feedback.look(WITHIN_MS * MS, driven)
+    assert feedback.problem == ""
+    feedback.look(WITHIN_MS * MS + 1, driven)
+    assert feedback.problem == f"the contactor {told} (its feedback has 0.1 s to follow drive-enable)"
+
+
+def test_a_feedback_line_that_opens_but_cannot_be_read_stays_lost(line: Any, events: Any) -> None:
+    class Unreadable(line):  # type: ignore[misc]
+        def reopen(self) -> None:
+            self.tries += 1
+
+    contact = Unreadable()
+    feedback = Feedback(contact, WITHIN_MS / 1e3, lambda *event: events(*event, {}))
+    contact.broken = True
+    feedback.look(0, False)
+    feedback.step(0)
+    assert events[0][1].startswith("the drive-enable feedback line is gone: the wire is cut;")
+    feedback.step(1000 * MS)
+    assert contact.tries == 1
+    assert not feedback.follows(False)
+    contact.broken = False
+    feedback.step(2000 * MS)
+    assert feedback.follows(False)

@@ -133,3 +133,49 @@ def test_to_cut_power_the_heartbeat_line_rests_and_the_watchdogs_are_fed(
     assert len(watchdog.fed) == 60
     feeding.step(160 * MS)
     assert wire.level, "after a reset the wave goes on"
+
+
+def test_what_is_told_of_arming_and_closing(feed: Any, fake_watchdog: Any, events: Any) -> None:
+    feeding = feed(fake_watchdog(2.0, "the mild one"), fake_watchdog(6.0, "the hard one"))
+    assert feeding.due_ns is None
+    assert feeding.watchdog_problem == feeding.pulse_problem == ""
+    feeding.open()
+    feeding.close(clean=True)
+    assert [event[:3] for event in events] == [
+        ("safety.watchdog_armed", "the mild one is armed", "info"),
+        ("safety.watchdog_armed", "the hard one is armed", "info"),
+        (
+            "safety.watchdog_short",
+            "the hard one acts after 6 s: too soon for the mild one, which needs 2 s to act and about 5 s for the "
+            "daemon to start again; raise safety.watchdog.timeout",
+            "warning",
+        ),
+        ("safety.watchdog_closed", "the mild one is closed", "info"),
+        ("safety.watchdog_closed", "the hard one is closed", "info"),
+    ]
+
+
+def test_one_that_has_nothing_to_say_of_its_end_is_not_told(feed: Any, fake_watchdog: Any, events: Any) -> None:
+    class Silent(fake_watchdog):  # type: ignore[misc]
+        def close(self, clean: bool) -> tuple[str, str]:
+            return "", ""
+
+    feed(Silent(), fake_watchdog(name="the other one")).close(clean=False)
+    assert [event[1] for event in events] == ["the other one is closed"]
+
+
+def test_every_problem_is_told(feed: Any, fake_watchdog: Any, line: Any, tell: Any) -> None:
+    first, second, wire = fake_watchdog(0.004, "the mild one"), fake_watchdog(0.004, "the hard one"), line()
+    feeding = feed(first, second, pulse=Pulse(wire, 0.010, tell))
+    first.failure, second.failure, wire.stuck = OSError("no words"), OSError(5, "Input/output error"), True
+    feeding.step(100 * MS)
+    assert feeding.watchdog_problem == (
+        "the mild one cannot be fed: no words; the hard one cannot be fed: Input/output error"
+    )
+    assert feeding.pulse_problem == "the heartbeat line cannot be driven: the wire is cut"
+
+
+def test_nobody_is_waited_for_when_there_is_nobody(feed: Any) -> None:
+    feeding = feed()
+    feeding.step(100 * MS)
+    assert feeding.due_ns is None

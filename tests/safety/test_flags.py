@@ -8,6 +8,7 @@ import pytest
 
 from safety.action import Action
 from safety.beat import LoopState
+from safety.flags import Flags
 from safety.order import Order
 from safety.watch import Clear, Flag
 from tests.interlock_bench import MS, TIMEOUT_MS, Bench
@@ -22,9 +23,11 @@ class Watch:
         self.flags: list[Flag] = []
         self.defect: Exception | None = None
         self.looks = 0
+        self.looked_ns = 0
 
     def look(self, now_ns: int) -> list[Flag]:
         self.looks += 1
+        self.looked_ns = now_ns
         if self.defect:
             raise self.defect
         return self.flags
@@ -207,6 +210,32 @@ def test_a_watch_with_a_defect_cuts_power_and_is_named(bench: Bench, watch: Watc
     watch.defect = None
     bench.step()
     assert bench.reset() == []
+
+
+def test_what_stands_is_ordered_and_in_words(watch: Watch, events: Any) -> None:
+    flags = Flags([watch], lambda *event, **fields: events(*event, fields))
+    worse = Flag("b", Action.HOLD, Clear.GONE, "worse")
+    better = Flag("a", Action.WARN, Clear.GONE, "not as bad")
+    watch.flags = [worse, better]
+    flags.look(5)
+    assert watch.looked_ns == 5
+    assert flags.standing == (better, worse)
+    assert flags.text("a") == "not as bad"
+    assert flags.text("c") == "c", "of one that does not stand the name is known"
+    flags.tell()
+    assert [(message, level) for _, message, level, _ in events] == [("not as bad", "warning"), ("worse", "error")]
+    watch.flags = []
+    flags.look(6)
+    flags.tell()
+    assert sorted(event[1:3] for event in events[2:]) == [("gone: not as bad", "info"), ("gone: worse", "info")]
+
+
+def test_a_defect_is_a_flag_until_a_reset(watch: Watch, events: Any) -> None:
+    flags = Flags([watch], events)
+    watch.defect = ZeroDivisionError("division by zero")
+    flags.look(0)
+    text = "a defect in the watch Watch: ZeroDivisionError: division by zero"
+    assert flags.standing == (Flag("watch.Watch", Action.TORQUE_OFF, Clear.RESET, text),)
 
 
 def test_one_watch_with_a_defect_silences_no_other(line: Any, events: Any) -> None:

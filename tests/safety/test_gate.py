@@ -8,6 +8,7 @@ from safety.gate import Gate
 
 def test_the_gate_needs_a_permission_for_every_opening() -> None:
     gate = Gate()
+    assert gate.reason == "never opened"
     assert not gate.open()
     gate.permit()
     assert not gate.is_open

@@ -6,7 +6,9 @@ import pytest
 
 from safety.action import Action
 from safety.beat import LoopState
-from safety.decide import Cause
+from safety.decide import Cause, Decision
+from safety.order import Orders
+from safety.watch import Clear, Flag
 from tests.interlock_bench import MS, STALL_MS, TIMEOUT_MS, Bench
 
 
@@ -395,3 +397,151 @@ def test_shut_leaves_everything_off(bench: Bench) -> None:
     assert bench.order == ["torque off, gate closed, drive off True"]
     bench.interlock.shut("the end")
     assert len(bench.order) == 1
+
+
+def told(events: Any) -> list[tuple[str, str, str]]:
+    return [event[:3] for event in events]
+
+
+def test_what_is_told_of_a_press_from_arming_to_disarming(line: Any, events: Any) -> None:
+    class SlowBench(Bench):
+        """Its torque off takes 30 us."""
+
+        def _cut(self) -> list[str]:
+            self.now += 30_000
+            return super()._cut()
+
+    bench = SlowBench(line, events).armed()
+    bench.estop.level = False
+    bench.step()
+    assert bench.gate.reason == "the e-stop is pressed"
+    bench.estop.level = True
+    bench.step()
+    bench.reset()
+    bench.armed()
+    bench.interlock.disarm(bench.now)
+    assert bench.gate.reason == "disarmed"
+    armed = ("safety.armed", "drive-enable is active: motors may be energised", "info")
+    assert told(events) == [
+        armed,
+        (
+            "safety.torque_off",
+            "the e-stop is pressed: drive-enable off after 0 us, torque off after 30 us",
+            "error",
+        ),
+        ("safety.estop_released", "the e-stop is released; it stays latched until reset", "info"),
+        ("safety.reset", "what was latched is reset; no power is given back", "info"),
+        armed,
+        ("safety.disarmed", "drive-enable is inactive", "info"),
+    ]
+    [fields] = events.named("safety.torque_off")
+    assert (fields["reaction_us"], fields["torque_off_us"]) == (0.0, 30.0)
+
+
+def test_a_stop_that_is_the_loop_s_to_make_is_told_once_for_each_cause(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(2, "asked by an operator", bench.now)
+    bench.run(100, LoopState.ENERGISED | LoopState.FAULT)
+    asked, fault = "stop requested: asked by an operator", "the control loop reports a fault"
+    assert bench.interlock.standing == [fault, asked]
+    assert told(bench.events)[1:] == [
+        ("safety.stop", f"{asked}: the loop has to stop the robot", "error"),
+        ("safety.stop", f"{fault}: the loop has to stop the robot", "error"),
+    ]
+    told_of = [(fields["causes"], fields["category"]) for fields in bench.events.named("safety.stop")]
+    assert told_of == [(["stop_request"], 2), (["loop_fault"], 1)]
+
+
+def test_what_only_warns_is_told_once(bench: Bench) -> None:
+    bench.step(0, LoopState.FAULT)
+    bench.step(5, LoopState.FAULT)
+    assert told(bench.events) == [("safety.loop_fault", "the control loop reports a fault", "warning")]
+    assert bench.events.named("safety.loop_fault") == [{"action": "warn", "tick": 0}]
+
+
+def test_power_that_hardware_has_to_cut_is_told_as_an_error(bench: Bench) -> None:
+    bench.armed()
+    bench.drive.broken = True
+    bench.step(5, LoopState.ENERGISED)
+    bench.step(5)
+    cut = "the heartbeat line rests: the relay behind it has to cut power"
+    assert [event for event in told(bench.events) if event[0] == "safety.power_cut"] == [
+        ("safety.power_cut", cut, "error")
+    ]
+
+
+def test_a_drive_enable_line_that_is_lost_is_told_by_its_name(bench: Bench) -> None:
+    bench.armed()
+    bench.drive.broken = True
+    bench.step(5, LoopState.ENERGISED)
+    assert told(bench.events)[-1] == (
+        "safety.line_lost",
+        "the drive-enable line is gone: the wire is cut; it is tried again every 1 s",
+        "error",
+    )
+
+
+def test_a_stop_that_took_too_long_is_told_with_its_time_and_bars_arming(bench: Bench) -> None:
+    bench.armed()
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    bench.run(TIMEOUT_MS + 5)
+    overdue = "the control loop has not finished a stop within 1 s"
+    assert list(bench.interlock.latched.values()) == [overdue]
+    bench.step()
+    assert bench.arm() == [f"{overdue}; reset once the cause is gone"]
+
+
+def test_a_permission_to_open_the_gate_is_taken_back_for_the_reason_of_the_stop(bench: Bench) -> None:
+    bench.beat()
+    assert bench.arm() == []
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    assert bench.gate.reason == "asked by an operator"
+    bench.beat()
+    bench.interlock.disarm(bench.now)
+    assert bench.arm() == []
+    bench.step(5, LoopState.FAULT)
+    assert bench.gate.reason == "a stop is in force"
+    assert not bench.gate.open()
+
+
+def test_shut_takes_torque_off_whatever_else_fails(line: Any, events: Any) -> None:
+    class Defective(line):  # type: ignore[misc]
+        def set(self, active: bool) -> None:
+            if not active:
+                raise RuntimeError("a defect")
+            super().set(active)
+
+    bench = Bench(lambda *level: line(*level) if level else Defective(), events).armed()
+    bench.interlock.shut("the end")
+    assert bench.gate.reason == "the end"
+    assert len(bench.order) == 1
+    assert not bench.interlock.drive_enabled
+
+
+def test_shut_survives_a_torque_off_that_raises(line: Any, events: Any) -> None:
+    class Raising(Bench):
+        def _cut(self) -> list[str]:
+            raise RuntimeError("a defect")
+
+    bench = Raising(line, events).armed()
+    bench.interlock.shut("the end")
+    assert not bench.powered
+
+
+def test_unless_it_is_told_otherwise_a_slowed_joint_uses_a_quarter_of_its_speed(line: Any, events: Any) -> None:
+    class Near:
+        def look(self, now_ns: int) -> list[Flag]:
+            return [Flag("near", Action.SLOW, Clear.GONE, "somebody is near")]
+
+    bench = Bench(line, events, watches=[Near()]).armed()
+    bench.step()
+    assert bench.interlock.orders.last[:3] == (Action.SLOW, False, 0.25)
+
+
+def test_before_its_first_step_it_gives_no_power_and_says_nothing(bench: Bench) -> None:
+    assert (bench.interlock.latched, bench.interlock.standing) == ({}, [])
+    assert bench.interlock.orders.last == Orders().last == (Action.NONE, False, 1.0, 0)
+    assert bench.interlock.decision == Decision(Action.NONE, (), {}, stopping=False)
+    assert bench.interlock.drive_enabled is False
+    assert bench.reset() == []
+    assert bench.events == []

@@ -97,3 +97,33 @@ def test_it_ends_inactive(bench: Bench) -> None:
     assert bench.line.closed
     bench.line.broken = True
     bench.pulse.close()
+
+
+def test_a_line_that_opens_but_cannot_be_driven_stays_lost_and_comes_back_inactive(line: Any, events: Any) -> None:
+    class Undriven(line):  # type: ignore[misc]
+        def reopen(self) -> None:
+            self.tries += 1
+
+    wire = Undriven()
+    pulse = Pulse(wire, 0.020, lambda *event: events(*event, {}))
+    assert pulse.due_ns is None
+    pulse.step(0, alive=True)
+    wire.stuck = True
+    pulse.step(10 * MS, alive=True)
+    assert events[0][1].startswith("the heartbeat line is gone: the wire is cut;")
+    pulse.step(1010 * MS, alive=True)
+    assert wire.tries == 1
+    assert pulse.problem == "the wire is cut"
+    wire.stuck = False
+    pulse.step(2010 * MS, alive=True)
+    assert pulse.problem == ""
+    assert wire.history[-1] is False
+    pulse.step(2011 * MS, alive=True)
+    assert wire.history[-1] is True, "the wave begins anew"
+    assert pulse.due_ns == 2021 * MS
+
+
+def test_a_wave_ends_without_another_edge_due(bench: Bench) -> None:
+    bench.at(100)
+    bench.pulse.close()
+    assert bench.pulse.due_ns is None

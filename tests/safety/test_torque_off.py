@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -84,3 +85,43 @@ def test_priority_0_asks_for_nothing() -> None:
     before = os.sched_getscheduler(0)
     assert not run_as_fifo(0).achieved
     assert os.sched_getscheduler(0) == before
+
+
+def test_what_went_wrong_names_the_bus_or_the_call(start: Callable[..., TorqueOff]) -> None:
+    def refuse() -> None:
+        raise OSError("no buffer space")
+
+    [problem] = start(refuse).fire(10.0)
+    assert problem == f"{refuse.__qualname__} raised OSError: no buffer space"
+    [problem] = start(partial(Motors("left").refuse)).fire(10.0)
+    assert problem.startswith("functools.partial(")
+    never = threading.Event()
+    try:
+        [problem] = start(never.wait).fire(0.05)
+        assert problem == "Event.wait has not returned within 50 ms"
+    finally:
+        never.set()
+
+
+def test_its_threads_end_and_can_be_told_apart() -> None:
+    torque_off = TorqueOff([Motors("left").torque_off, Motors("right").torque_off], 0)
+    before = set(threading.enumerate())
+    torque_off.start()
+    threads = set(threading.enumerate()) - before
+    assert {thread.name for thread in threads} == {"torque-off-0", "torque-off-1"}
+    assert all(thread.daemon for thread in threads), "one that hangs must not keep the process"
+    torque_off.stop(10.0)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_priority_that_was_given_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def accept(thread: int, policy: int, parameters: os.sched_param) -> None:
+        asked.append((thread, policy, parameters.sched_priority))
+
+    monkeypatch.setattr(scheduling.os, "sched_setscheduler", accept)
+    assert run_as_fifo(80) == scheduling.Scheduling(True, "SCHED_FIFO 80")
+    assert asked == [(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 80)]
+    assert run_as_fifo(0) == scheduling.Scheduling(False, "not asked for: priority is 0")
+    assert len(asked) == 1

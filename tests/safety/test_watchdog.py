@@ -198,6 +198,67 @@ def test_the_entry_in_sysfs_has_the_name_of_the_device(tmp_path: Path) -> None:
     assert sysfs_entry(tmp_path / "robot-watchdog") == Path("/sys/class/watchdog/watchdog3")
 
 
+def test_what_is_told_is_whole(device: FakeDevice, watchdog: Any, tmp_path: Path) -> None:
+    name = "the hardware watchdog i6300ESB timer (/dev/watchdog0)"
+    hardware = watchdog()
+    assert hardware.name == "the hardware watchdog /dev/watchdog0", "its driver's name is known once it is open"
+    hardware.feed()
+    assert device.fed == 0, "one that is not open is not fed"
+    hardware.open()
+    assert hardware.close(clean=True) == (f"{name} is stopped", "info")
+    hardware.open()
+    assert hardware.close(clean=False) == (
+        f"{name} is left running: it resets the machine within 10 s, unless the daemon is started again before",
+        "warning",
+    )
+    (tmp_path / "watchdog0").mkdir()
+    (tmp_path / "watchdog0/nowayout").write_text("0\n")
+    assert hardware.open() == (f"{name} resets the machine 10 s after its last feeding", "info")
+    (tmp_path / "watchdog0/nowayout").write_text("1\n")
+    assert watchdog().open() == (
+        f"{name} resets the machine 10 s after its last feeding; it cannot be stopped (nowayout): "
+        "a stop of the daemon ends with a reset, too",
+        "info",
+    )
+    device.options = 0
+    assert watchdog().open() == (
+        f"{name} resets the machine 10 s after its last feeding; but its driver stops it when the daemon dies: "
+        "a crash is not noticed by it",
+        "warning",
+    )
+
+
+def test_a_device_that_fails_while_it_is_closed_counts_as_running(device: FakeDevice, watchdog: Any) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    hardware = watchdog()
+    hardware.open()
+    device.allow_stop = fail  # type: ignore[method-assign]
+    device.close = fail  # type: ignore[method-assign]
+    assert hardware.close(clean=True)[1] == "warning"
+    assert not hardware.armed, "it is not fed any more"
+
+
+def test_an_error_without_a_number_is_told_in_its_own_words(device: FakeDevice, watchdog: Any) -> None:
+    def fail(seconds: int) -> None:
+        raise OSError("no words of the kernel")
+
+    device.set_timeout = fail  # type: ignore[method-assign]
+    with pytest.raises(
+        WatchdogError, match=r"cannot be set to 10 s and fed: no words of the kernel; see docs/safety\.md$"
+    ):
+        watchdog().open()
+
+
+def test_the_service_manager_s_is_always_armed() -> None:
+    watchdog = ServiceWatchdog(list, 2.0)
+    assert watchdog.armed
+    assert watchdog.timeout_s == 2.0
+    text = "the service manager's watchdog restarts the daemon 2 s after its last feeding"
+    assert watchdog.open() == (text, "info")
+
+
 # The character device ---------------------------------------------------------------------------------------
 
 
