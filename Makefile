@@ -14,12 +14,13 @@ MINUTES ?= 10
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test mutants rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    run the simulated arm with 200 ms of inference latency, then the same inline"
 	@echo "make test    run all tests"
+	@echo "make mutants change safety/ in thousands of ways and see that tests notice; FILE=safety/decide.py: docs/mutants.md"
 	@echo "make rig     boot a machine and run scenarios in it; SCENARIO=estop_presses runs one: docs/rig.md"
 	@echo "make lint    ruff, mypy, import-linter, generated docs"
 	@echo "make format  let ruff format the code"
@@ -48,6 +49,9 @@ demo: $(VENV)/sim
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+mutants: $(VENV)/dev
+	$(BIN)/python -m tests.mutants $(FILE)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -92,5 +96,5 @@ wheels-aarch64: $(VENV)/dev
 	$(BIN)/python .ci/aarch64.py
 
 clean:
-	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build tests/bench/results
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutants dist build tests/bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
