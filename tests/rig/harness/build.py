@@ -45,10 +45,10 @@ class Frozen:
         disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
         return Qemu(self.machine, disks, folder / "console.txt", state=self.state)
 
-    def boot(self, folder: Path, virtual_time: bool = False) -> Qemu:
+    def boot(self, folder: Path) -> Qemu:
         """Switch it on: its disk, and nothing else. Raises MachineGone."""
         disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
-        return Qemu(self.machine, disks, folder / "console.txt", virtual_time=virtual_time)
+        return Qemu(self.machine, disks, folder / "console.txt")
 
 
 @contextmanager
