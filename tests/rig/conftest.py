@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.rig.harness.bench import BenchConfig, load
 from tests.rig.harness.build import Frozen, NoRig
 from tests.rig.harness.places import RESULTS
 from tests.rig.harness.report import Row, table
-from tests.rig.harness.rig import Rig
+from tests.rig.harness.rig import Refused, Rig
 from tests.rig.harness.target import BenchTarget, VirtualTarget
 
 ROWS = pytest.StashKey[dict[str, Row]]()
@@ -76,6 +78,12 @@ def ready() -> Frozen:
         pytest.exit(f"the rig could not be set up: {problem}", returncode=1)
 
 
+@pytest.fixture(scope="session")
+def usual() -> dict[str, Any]:
+    """What there is in the machine `ready`, see `residue.look`: looked up once, by the first who wants to know."""
+    return {}
+
+
 @pytest.fixture
 def results(request: pytest.FixtureRequest) -> Path:
     """The scenario's own folder of results, empty."""
@@ -98,21 +106,25 @@ def rig(request: pytest.FixtureRequest, results: Path, bench: BenchConfig | None
     """The robot, ready and disarmed. At the end nothing may be left, and the journal is brought back."""
     if bench is not None:
         rig = Rig(BenchTarget(bench.robot, bench.board))
-        yield from _watched(rig, request, results)
+        yield from _watched(rig, request, results, residue.look(rig))
         return
     frozen: Frozen = request.getfixturevalue("ready")
     folder: Path = request.getfixturevalue("disks")
+    usual: dict[str, Any] = request.getfixturevalue("usual")
     target = VirtualTarget(frozen.thaw(folder))
+    rig = Rig(target)
     try:
-        yield from _watched(Rig(target), request, results)
+        if not usual:
+            usual.update(residue.look(rig))
+        yield from _watched(rig, request, results, usual)
     finally:
         target.qemu.kill()
         shutil.copy(folder / "console.txt", results)
 
 
-def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path) -> Iterator[Rig]:
+def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path, before: dict[str, Any]) -> Iterator[Rig]:
     request.node.user_properties.append(("facts", rig.facts))
-    rig.before = residue.look(rig)
+    rig.before = before
     try:
         yield rig
         found = residue.left(rig)
@@ -125,7 +137,8 @@ def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path) -> Iterato
 def bring_back(rig: Rig, results: Path) -> None:
     """Journal, status and recordings of a machine, into the scenario's results."""
     (results / "journal.txt").write_text(rig.run(JOURNAL).out)
-    (results / "status.json").write_text(rig.ctl("--json", "status").out)
+    with suppress(Refused):
+        (results / "status.json").write_text(json.dumps(rig.status(), indent=1))
     packed = rig.run("tar -C /var/lib/reflexd -cz . | base64 -w0", timeout_s=120.0).out
     subprocess.run(
         ["bash", "-c", 'mkdir -p "$1" && base64 -d | tar -xz --no-same-owner -C "$1"', "-", results / "data"],

@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from tests.rig.harness import page
 from tests.rig.harness.places import CACHE, RIG, ROOT, digest, tree
 from tests.rig.harness.qemu import Qemu
+from tests.rig.harness.rig import Rig
+from tests.rig.harness.target import VirtualTarget
 
 GUEST_PYTHON = "3.11"
 """Debian 12's."""
@@ -191,6 +193,8 @@ def ready() -> Frozen:
         for file in files:
             qemu.agent.put(f"/opt/rig/{file.relative_to('tests/rig')}", (ROOT / file).read_bytes())
         _do(qemu, "bash /opt/rig/guest/setup.sh", 180.0)
+        Rig(VirtualTarget(qemu)).policy_ready()
+        _do(qemu, "sleep 5")  # until everything that was started is at rest: every scenario would wait for it
 
     return _stage(f"ready-{digest(files, base.state.parent.name)}", base, work)
 
