@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = {}
     config.addinivalue_line("markers", "virtual: breaks its computer; on a bench it is skipped")
     config.addinivalue_line("markers", "long(minutes): the longest is begun first")
+    config.addinivalue_line("markers", "upgraded: in a machine whose robot was upgraded once")
     config.pluginmanager.register(Rows(config))
 
 
@@ -79,8 +80,8 @@ def ready() -> Frozen:
 
 
 @pytest.fixture(scope="session")
-def usual() -> dict[str, Any]:
-    """What there is in the machine `ready`, see `residue.look`: looked up once, by the first who wants to know."""
+def usual() -> dict[Path, dict[str, Any]]:
+    """What there is in a machine when it goes on from a state, see `residue.look`: looked up once."""
     return {}
 
 
@@ -109,14 +110,17 @@ def rig(request: pytest.FixtureRequest, results: Path, bench: BenchConfig | None
         yield from _watched(rig, request, results, residue.look(rig))
         return
     frozen: Frozen = request.getfixturevalue("ready")
+    if request.node.get_closest_marker("upgraded"):
+        with build.alone():
+            frozen = build.upgraded()
     folder: Path = request.getfixturevalue("disks")
-    usual: dict[str, Any] = request.getfixturevalue("usual")
+    usual: dict[Path, dict[str, Any]] = request.getfixturevalue("usual")
     target = VirtualTarget(frozen.thaw(folder))
     rig = Rig(target)
     try:
-        if not usual:
-            usual.update(residue.look(rig))
-        yield from _watched(rig, request, results, usual)
+        if frozen.state not in usual:
+            usual[frozen.state] = residue.look(rig)
+        yield from _watched(rig, request, results, usual[frozen.state])
     finally:
         target.qemu.kill()
         shutil.copy(folder / "console.txt", results)

@@ -24,6 +24,9 @@ from tests.rig.harness.target import VirtualTarget
 GUEST_PYTHON = "3.11"
 """Debian 12's."""
 INSTALL_S = 900.0
+UPGRADE = "cd /usr/src/reflexd && make upgrade WHEELS=wheels"
+KEPT = "readlink /opt/reflexd/current; sha256sum /etc/reflexd/*; ls /var/lib/reflexd/rig/recordings"
+"""The release that is in force; then what an upgrade has to keep."""
 _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(5, 37)] + [
     f"manylinux{name}_x86_64" for name in ("1", "2010", "2014")
 ]
@@ -199,6 +202,25 @@ def ready() -> Frozen:
     return _stage(f"ready-{digest(files, base.state.parent.name)}", base, work)
 
 
+def upgraded() -> Frozen:
+    """`ready`, after a run that was recorded and an upgrade with `make upgrade`. Raises NoRig.
+
+    What the upgrade found, as `KEPT` tells it, is in /var/tmp/before.
+    """
+    base = ready()
+
+    def work(qemu: Qemu) -> None:
+        say("upgrading the robot in the machine (three minutes)")
+        rig = Rig(VirtualTarget(qemu))
+        rig.run_policy()
+        rig.request("disarm")
+        _do(qemu, f"({KEPT}) > /var/tmp/before")
+        _do(qemu, UPGRADE, INSTALL_S)
+        rig.policy_ready()
+
+    return _stage(f"upgraded-{digest([], base.state.parent.name)}", base, work)
+
+
 def _stage(name: str, base: Frozen, work: Callable[[Qemu], None]) -> Frozen:
     """`base` after some more work, from the cache when it is there."""
     folder = CACHE / name
@@ -239,6 +261,6 @@ if __name__ == "__main__":  # `make rig`: everything is there before the scenari
     try:
         with alone():
             needs()
-            ready()
+            upgraded()
     except NoRig as problem:
         say(f"skipped: {problem}")
