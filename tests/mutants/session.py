@@ -88,7 +88,7 @@ class Session:
             if kept.get(item.nodeid, {}).get("files") == files[item.path]
         }
         fresh = [(number, item) for number, item in enumerate(session.items) if item.nodeid not in stats]
-        followers = [*(item for _, item in fresh[1:]), None]
+        followers = [*(item for _, item in fresh), None][1:]
         for (number, item), following in zip(fresh, followers, strict=True):
             began = time.monotonic()
             if not _passes(session, item, following):

@@ -308,10 +308,13 @@ def test_goal_and_command_may_be_the_same_array(make_joint: MakeJoint) -> None:
 
 def test_without_a_position_there_is_no_envelope(make_joint: MakeJoint) -> None:
     envelope = Envelope([make_joint(), make_joint("wrist")], DT)
-    with pytest.raises(EnvelopeError, match="call reset first"):
+    unknown = "the envelope does not know where the joints are; call reset first"
+    with pytest.raises(EnvelopeError, match=f"^{unknown}$"):
         tick(envelope, 0.0, 0.0)
     with pytest.raises(EnvelopeError, match="no measured position of wrist"):
         envelope.reset(np.array([0.0, math.nan]))
+    with pytest.raises(EnvelopeError, match="no measured position of elbow, wrist; wait until every joint has"):
+        envelope.reset(np.array([math.nan, math.nan]))
     with pytest.raises(EnvelopeError, match="one for each of 2 joints"):
         envelope.reset(np.zeros(3))
     with pytest.raises(EnvelopeError, match="call reset first"):

@@ -226,3 +226,41 @@ def test_a_joint_is_slowed_along_its_jerk_limit(make_joint: MakeJoint) -> None:
     assert steps[60] == pytest.approx(2.0 * dt)
     assert steps[200] == pytest.approx(0.25 * 2.0 * dt)
     assert np.abs(np.diff(steps, 2)).max() <= 400.0 * dt**3 + ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("acceleration", "jerk", "ticks"),
+    [(20.0, 400.0, 10), (1.0, 2 / 0.07, 7), (20.0, 390.0, 11), (20.0, 5000.0, 1), (20.0, 3900.0, 2)],
+)
+def test_the_mean_is_over_as_many_ticks_as_the_jerk_asks_for(
+    make_joint: MakeJoint, acceleration: float, jerk: float, ticks: int
+) -> None:
+    # 2 * acceleration / jerk, in ticks of 10 ms, rounded up; 0.07 s are 7 ticks, whatever rounding says.
+    axis = JerkAxis(make_joint(acceleration_max=acceleration, jerk_max=jerk), 0.01)
+    axis.reset(0.0)
+    assert axis.ticks_to_stop() == ticks - 1
+    step = acceleration * 0.01**2
+    found = [axis.follow(step) for _ in range(ticks)]
+    assert found == pytest.approx([step * tick / ticks for tick in range(1, ticks + 1)])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_new_start_is_from_rest_with_no_memory(make_joint: MakeJoint, sign: int) -> None:
+    axis, new = (JerkAxis(make_joint(jerk_max=400.0), 0.01) for _ in range(2))
+    for _ in range(30):
+        axis.follow(sign * -1.0)
+    for each in (axis, new):
+        each.reset(0.5)
+        assert (each.last, each.step, each.limits) == (0.5, 0.0, 0)
+    for _ in range(20):
+        assert axis.follow(0.5 + sign) == new.follow(0.5 + sign)
+        assert axis.wander() == new.wander() == 0.0, "it has not turned"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_way_wanders_while_the_mean_remembers_a_turn(make_joint: MakeJoint, sign: int) -> None:
+    axis = JerkAxis(make_joint(jerk_max=400.0), 0.01)  # a mean of ten
+    axis.reset(0.0)
+    goals = [sign * 0.002] + [sign * -1.0] * 15  # a step, none, and back from the third tick on
+    wandered = [(axis.follow(goal), axis.wander())[1] for goal in goals]
+    assert [each > 0 for each in wandered] == [False] * 2 + [True] * 10 + [False] * 4

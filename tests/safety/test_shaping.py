@@ -13,6 +13,7 @@ from drivers.state import Floats, JointState
 from safety.axis import Limit
 from safety.envelope import Envelope
 from safety.errors import EnvelopeError
+from safety.shaping import Smoothing, TorqueLimit
 from tests.examples import times
 
 DT = 0.01
@@ -122,6 +123,14 @@ def test_after_a_pause_smoothing_starts_where_the_joint_is(make_joint: MakeJoint
     assert path.max() <= here + 1e-9
 
 
+def test_the_low_pass_goes_on_from_its_own_value_while_the_command_lags(make_joint: MakeJoint) -> None:
+    smoothing = Smoothing(make_joint(smoothing=0.5), DT)
+    part = 1 - math.exp(-DT / 0.5)
+    first, second = smoothing.follow(1.0, last=0.0), smoothing.follow(1.0, last=0.0)
+    assert first == pytest.approx(part)
+    assert second == pytest.approx(part + (1 - part) * part)
+
+
 # -- torque
 
 
@@ -184,6 +193,8 @@ def test_a_reading_that_says_nothing_leaves_the_other_limits(soft: MakeJoint, re
 def test_without_the_measured_state_there_is_no_such_limit_and_no_envelope(soft: MakeJoint) -> None:
     with pytest.raises(EnvelopeError, match="the torque of elbow is limited, which needs the measured state"):
         Envelope([soft()], DT)
+    with pytest.raises(EnvelopeError, match="the torque of elbow, wrist is limited"):
+        Envelope([soft(), soft().model_copy(update={"name": "wrist"})], DT)
 
 
 def test_one_missing_answer_is_no_old_reading(soft: MakeJoint) -> None:
@@ -237,8 +248,6 @@ def test_whatever_is_measured_breaks_no_other_limit(
 def test_a_goal_is_pulled_towards_the_measurement_and_never_past_it(
     goal: float, position: float, velocity: float, last: float, most: float, rate: float
 ) -> None:
-    from safety.shaping import TorqueLimit
-
     joint = Joint(
         name="a",
         bus="b",
@@ -260,6 +269,41 @@ def test_a_goal_is_pulled_towards_the_measurement_and_never_past_it(
         before = KP * (last - position) - KD * velocity
         assert abs(asked) <= most * (1 + 1e-9)
         assert abs(asked) <= abs(before) + rate * DT + 1e-9 * KP
+
+
+@pytest.mark.parametrize(
+    ("last", "velocity", "lowest", "highest"),
+    [
+        # kp 10 Nm/rad, kd 2 Nms/rad, at most 8 Nm and 2 Nm more in a tick, at 1 rad.
+        (1.0, 0.0, 0.8, 1.2),  # no torque before: 2 Nm either way
+        (1.3, 0.0, 0.8, 1.5),  # 3 Nm before
+        (0.7, 0.0, 0.5, 1.2),  # -3 Nm
+        (1.7, 0.0, 0.8, 1.8),  # 7 Nm: no more than 8
+        (0.3, 0.0, 0.2, 1.2),  # -7 Nm
+        (1.2, 0.5, 0.9, 1.4),  # 2 - 1 Nm: with 1 Nm of damping, goals from -2 to 3 Nm
+        (0.8, -0.5, 0.6, 1.1),  # the same the other way
+        (1.6, 3.0, 1.0, 1.8),  # damping makes 6 Nm: a goal at the joint is asked for less than 2 Nm against it
+        (0.4, -3.0, 0.2, 1.0),
+    ],
+)
+def test_the_torque_grows_from_what_it_was_by_no_more_than_its_rate(
+    make_joint: MakeJoint, last: float, velocity: float, lowest: float, highest: float
+) -> None:
+    limit = TorqueLimit(make_joint(kp=10.0, kd=2.0, torque_max=8.0, torque_rate_max=200.0), DT)
+
+    def pulled(goal: float) -> float:
+        return limit.follow(goal, last, 1.0, velocity, 0)
+
+    assert (limit.limits, pulled(1.0), limit.limits) == (0, 1.0, 0)
+    assert (pulled(5.0), limit.limits) == (pytest.approx(highest), Limit.TORQUE)
+    assert (pulled(-5.0), limit.limits) == (pytest.approx(lowest), Limit.TORQUE)
+
+
+def test_the_torque_before_is_that_of_the_reading_before(make_joint: MakeJoint) -> None:
+    limit = TorqueLimit(make_joint(kp=10.0, kd=2.0, torque_max=8.0, torque_rate_max=200.0), DT)
+    assert limit.follow(5.0, 1.2, position=1.0, velocity=0.5, missed=0) == pytest.approx(1.4)
+    # 10 * (1.4 - 1.0) - 2 * 0.5 = 3 Nm before, at most 5 Nm now, with -0.5 Nm of damping.
+    assert limit.follow(5.0, 1.4, position=1.1, velocity=-0.25, missed=0) == pytest.approx(1.1 + 4.5 / 10)
 
 
 def test_a_joint_that_moves_freely_arrives(soft: MakeJoint) -> None:

@@ -36,7 +36,8 @@ def test_depth(vertices: Any, point: tuple[float, float], depth: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", [(math.nan, 0.0), (0.0, math.nan), (math.inf, 0.0), (0.0, -math.inf), (1e300, 0.0)]
+    "point",
+    [(math.nan, 0.0), (0.0, math.nan), (math.inf, 0.0), (0.0, -math.inf), (1e300, 0.0), (1e9, 0.0), (0.0, -1e9)],
 )
 def test_a_point_that_is_not_known_is_nowhere(point: tuple[float, float]) -> None:
     assert math.isnan(Polygon(SQUARE).depth(*point))
@@ -131,3 +132,55 @@ def test_a_star_has_no_flaw(vertices: list[tuple[float, float]]) -> None:
 )
 def test_flaws(vertices: Any, text: str) -> None:
     assert flaw(vertices) == text
+
+
+def in_other_frames(vertices: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """The polygon small, far away, mirrored, with its axes exchanged, from every vertex and both ways round."""
+    frames = [
+        [(x / 16, y / 16) for x, y in vertices],
+        [(x + 32, y - 64) for x, y in vertices],
+        [(-x, y) for x, y in vertices],
+        [(x, -y) for x, y in vertices],
+        [(y, x) for x, y in vertices],
+        [(-y, x) for x, y in vertices],
+    ]
+    turned = [each[number:] + each[:number] for each in [vertices, *frames] for number in range(len(vertices))]
+    return turned + [each[::-1] for each in turned]
+
+
+@pytest.mark.parametrize(
+    "vertices",
+    [
+        SQUARE,
+        L_SHAPE,
+        [(0.0, 0.0), (2.0, 0.0), (4.0, 0.0), (4.0, 4.0)],  # straight on at a vertex
+        # Two sides on one line, one beside the other, and two that would meet if they were longer.
+        [(0.0, 0.0), (4.0, 0.0), (4.0, 2.0), (3.0, 2.0), (3.0, 1.0), (1.0, 1.0), (1.0, 2.0), (0.0, 2.0)],
+        [(0.0, 0.0), (8.0, 8.0), (8.0, 0.0), (6.0, 0.0), (6.0, 3.0), (4.0, 1.0), (4.0, 0.0)],
+        [(0.0, 0.0), (3.0, 1.0), (6.0, 0.0), (6.0, 4.0), (3.0, 2.0), (0.0, 4.0)],
+    ],
+)
+def test_a_polygon_is_simple_in_every_frame(vertices: Any) -> None:
+    for moved in in_other_frames(vertices):
+        assert flaw(moved) == "", moved
+
+
+@pytest.mark.parametrize(
+    "vertices",
+    [
+        [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]],
+        [(0.0, 0.0), (4.0, 0.0), (2.0, 0.0), (2.0, 2.0)],  # back on its own way, along an axis and aslant
+        [(0.0, 0.0), (4.0, 2.0), (2.0, 1.0), (2.0, 3.0)],
+        [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (2.0, 0.0), (0.0, 4.0)],  # a vertex on another side
+        [(0.0, 0.0), (4.0, 2.0), (0.0, 4.0), (2.0, 1.0), (-2.0, 2.0)],
+        [(0.0, 0.0), (2.0, 2.0), (4.0, 0.0), (4.0, 4.0), (2.0, 2.0), (0.0, 4.0)],  # two in one place
+        [(0.0, 0.0), (4.0, 0.0), (4.0, 2.0), (3.0, 0.0), (1.0, 0.0), (0.0, 2.0)],  # a side on another one
+    ],
+)
+def test_sides_that_cross_or_touch_do_so_in_every_frame(vertices: Any) -> None:
+    for moved in in_other_frames(vertices):
+        assert "cross or touch" in flaw(moved), moved
+
+
+def test_a_side_may_be_as_short_as_the_shortest_that_is_allowed() -> None:
+    assert flaw([(0.0, 0.0), (0.001, 0.0), (0.0, 1.0)]) == ""
