@@ -194,6 +194,26 @@ def test_a_stall_without_power_only_warns_and_keeps_from_arming(bench: Bench) ->
     assert bench.step() == Action.NONE
 
 
+def test_motors_that_the_loop_takes_to_be_energised_lose_power_when_it_stalls(bench: Bench) -> None:
+    bench.step(0, LoopState.ENERGISED)  # although neither drive-enable nor the gate says so
+    assert bench.step(STALL_MS + 1, beat=None) == Action.TORQUE_OFF
+    assert list(bench.interlock.latched) == [Cause.STALL]
+
+
+def test_without_a_loop_and_without_power_a_stop_is_done_at_once(bench: Bench) -> None:
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    assert bench.step(beat=None) == Action.NONE
+    assert bench.interlock.standing == []
+
+
+def test_of_two_requests_for_the_same_stop_the_first_is_told(bench: Bench) -> None:
+    bench.armed()
+    for who in ("first", "second"):
+        bench.interlock.request_stop(2, who, bench.now)
+    bench.step(5, LoopState.ENERGISED)
+    assert bench.interlock.standing == ["stop requested: first"]
+
+
 def test_without_a_loop_nothing_is_armed(bench: Bench) -> None:
     assert bench.arm() == ["the control loop is not running"]
     bench.beat(LoopState.FAULT)
@@ -357,6 +377,26 @@ def test_a_drive_enable_that_fails_in_a_stop_does_not_keep_torque_on(bench: Benc
     assert list(bench.interlock.latched) == [Cause.ESTOP, Cause.DRIVE_ENABLE]
 
 
+def test_a_gate_that_is_open_against_a_latch_is_closed_again(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.level = False
+    bench.step()
+    bench.gate.permit()  # nobody does that; it would be a defect
+    bench.gate.open()
+    assert bench.step() == Action.TORQUE_OFF
+    assert not bench.gate.is_open
+    assert bench.gate.reason == "torque off is latched"
+    assert len(bench.order) == 2, "and torque is taken off once more"
+
+
+def test_two_causes_at_once_are_told_together(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.level = False
+    bench.step(STALL_MS + 1, beat=None)
+    stalled = "the control loop has not run for 21.0 ms, 20 ms are allowed"
+    assert bench.gate.reason == f"the e-stop is pressed; {stalled}"
+
+
 def test_a_second_cause_is_latched_as_well(bench: Bench) -> None:
     bench.armed()
     bench.step(STALL_MS + 1, beat=None)
@@ -370,12 +410,15 @@ def test_a_second_cause_is_latched_as_well(bench: Bench) -> None:
 
 def test_what_went_wrong_with_torque_off_is_told(bench: Bench) -> None:
     bench.armed()
-    bench.problems = ["torque-off of left raised OSError: no buffer space"]
+    bench.problems = ["torque-off of left raised OSError: no buffer space", "torque-off of right has not returned"]
     bench.interlock.request_stop(0, "test", bench.now)
-    assert [message for name, message, *_ in bench.events if name == "safety.torque_off_failed"] == bench.problems
+    assert [event for event in told(bench.events) if event[0] == "safety.torque_off_failed"] == [
+        ("safety.torque_off_failed", problem, "error") for problem in bench.problems
+    ]
     assert bench.step() == Action.POWER_CUT, "hardware has to take the power"
     assert len(bench.order) == 1
     assert list(bench.interlock.latched) == [Cause.ESTOP_REQUEST, Cause.TORQUE_OFF_FAILED]
+    assert bench.interlock.latched[Cause.TORQUE_OFF_FAILED] == "; ".join(bench.problems)
     assert bench.reset() == []
     assert bench.step() == Action.NONE
 
@@ -404,6 +447,13 @@ def told(events: Any) -> list[tuple[str, str, str]]:
 
 
 def test_what_is_told_of_a_press_from_arming_to_disarming(line: Any, events: Any) -> None:
+    class SlowLine(line):  # type: ignore[misc]
+        """An output that takes 20 us to become inactive."""
+
+        def set(self, active: bool) -> None:
+            super().set(active)
+            bench.now += 0 if active else 20_000
+
     class SlowBench(Bench):
         """Its torque off takes 30 us."""
 
@@ -411,7 +461,8 @@ def test_what_is_told_of_a_press_from_arming_to_disarming(line: Any, events: Any
             self.now += 30_000
             return super()._cut()
 
-    bench = SlowBench(line, events).armed()
+    bench = SlowBench(SlowLine, events)
+    bench.armed()
     bench.estop.level = False
     bench.step()
     assert bench.gate.reason == "the e-stop is pressed"
@@ -426,7 +477,7 @@ def test_what_is_told_of_a_press_from_arming_to_disarming(line: Any, events: Any
         armed,
         (
             "safety.torque_off",
-            "the e-stop is pressed: drive-enable off after 0 us, torque off after 30 us",
+            "the e-stop is pressed: drive-enable off after 20 us, torque off after 50 us",
             "error",
         ),
         ("safety.estop_released", "the e-stop is released; it stays latched until reset", "info"),
@@ -435,7 +486,7 @@ def test_what_is_told_of_a_press_from_arming_to_disarming(line: Any, events: Any
         ("safety.disarmed", "drive-enable is inactive", "info"),
     ]
     [fields] = events.named("safety.torque_off")
-    assert (fields["reaction_us"], fields["torque_off_us"]) == (0.0, 30.0)
+    assert (fields["reaction_us"], fields["torque_off_us"]) == (20.0, 50.0)
 
 
 def test_a_stop_that_is_the_loop_s_to_make_is_told_once_for_each_cause(bench: Bench) -> None:
@@ -450,6 +501,21 @@ def test_a_stop_that_is_the_loop_s_to_make_is_told_once_for_each_cause(bench: Be
     ]
     told_of = [(fields["causes"], fields["category"]) for fields in bench.events.named("safety.stop")]
     assert told_of == [(["stop_request"], 2), (["loop_fault"], 1)]
+
+
+def test_two_stops_at_once_are_one_for_the_loop(bench: Bench) -> None:
+    bench.armed()
+    bench.beat(LoopState.ENERGISED | LoopState.FAULT)
+    bench.interlock.request_stop(1, "asked by an operator", bench.now)
+    both = "the control loop reports a fault; stop requested: asked by an operator"
+    assert told(bench.events)[1:] == [("safety.stop", f"{both}: the loop has to stop the robot", "error")]
+
+
+def test_a_stop_that_comes_too_late_for_the_loop_is_not_told_as_the_loop_s(bench: Bench) -> None:
+    bench.armed()
+    bench.estop.level = False
+    bench.step(5, LoopState.ENERGISED | LoopState.FAULT)
+    assert bench.events.names == ["safety.armed", "safety.torque_off"]
 
 
 def test_what_only_warns_is_told_once(bench: Bench) -> None:

@@ -242,6 +242,7 @@ def test_the_mean_is_over_as_many_ticks_as_the_jerk_asks_for(
     step = acceleration * 0.01**2
     found = [axis.follow(step) for _ in range(ticks)]
     assert found == pytest.approx([step * tick / ticks for tick in range(1, ticks + 1)])
+    assert axis.step == pytest.approx(step / ticks)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -260,7 +261,8 @@ def test_a_new_start_is_from_rest_with_no_memory(make_joint: MakeJoint, sign: in
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_way_wanders_while_the_mean_remembers_a_turn(make_joint: MakeJoint, sign: int) -> None:
     axis = JerkAxis(make_joint(jerk_max=400.0), 0.01)  # a mean of ten
-    axis.reset(0.0)
-    goals = [sign * 0.002] + [sign * -1.0] * 15  # a step, none, and back from the third tick on
+    axis.reset(0.5)
+    goals = [0.5 + sign * 0.002] + [0.5 - sign] * 15  # a step, none, and back from the third tick on
     wandered = [(axis.follow(goal), axis.wander())[1] for goal in goals]
     assert [each > 0 for each in wandered] == [False] * 2 + [True] * 10 + [False] * 4
+    assert wandered[2] == pytest.approx(0.002), "there and back"
