@@ -389,6 +389,13 @@ def test_a_gate_that_is_open_against_a_latch_is_closed_again(bench: Bench) -> No
     assert len(bench.order) == 2, "and torque is taken off once more"
 
 
+def test_a_loop_that_does_nothing_is_told_as_idle(bench: Bench) -> None:
+    bench.estop.level = False
+    bench.step()
+    [fields] = bench.events.named("safety.torque_off")
+    assert (fields["loop"], fields["armed"], fields["beat_age_ms"]) == ("idle", False, 0.0)
+
+
 def test_two_causes_at_once_are_told_together(bench: Bench) -> None:
     bench.armed()
     bench.estop.level = False
