@@ -89,8 +89,8 @@ def test_the_tool_is_where_the_joints_lead_it(
 
 
 def test_the_reach_of_a_joint_is_the_way_to_what_is_watched_drawn_straight(load_crane: Load) -> None:
-    # tilt: 0.3 to the tip, and twice the 0.05 to its axis; a slide moves everything by its own way; turn: the tilt's
-    # 0.4, then 0.2 up to the cart, the longest way of the slide, 0.4, and 0.5 to the post.
+    # tilt: 0.3 to the tip, and twice the 0.05 to its axis. rail: everything by its own way. turn: the tilt's 0.4,
+    # then 0.2 up to the cart, the longest way of the slide, 0.4, and 0.5 to the post.
     assert load_crane(tool="tip", planes=FLOOR).reach == pytest.approx([1.0, 0.4, 1.5])
     # Of several points the furthest; of a capsule that is its further end.
     near, far = ball("hand", 0.0, 0.0, 0.1), ball("finger", 0.0, 0.0, 0.1, end=(0.0, 0.3, 0.4))
@@ -144,5 +144,5 @@ def test_everything_that_the_model_lacks_is_told_with_what_it_has(
 def test_a_model_without_names_has_none(tmp_path: Path) -> None:
     (tmp_path / "bare.xml").write_text("<mujoco/>")
     given = WorkspaceOptions.model_validate({"model": tmp_path / "bare.xml", "tool": "tip", "planes": FLOOR})
-    with pytest.raises(WorkspaceError, match="^no site or body tip; it has none and world$"):
+    with pytest.raises(WorkspaceError, match=r"^no site or body tip; it has none and world$"):
         load(given, [], RANGE)

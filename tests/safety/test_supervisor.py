@@ -13,6 +13,7 @@ from safety.action import Action
 from safety.beat import Heartbeat, LoopState
 from safety.errors import SupervisorError
 from safety.gate import Gate
+from safety.scheduling import Scheduling
 from safety.supervisor import Supervisor, next_check
 
 TICK_S = 0.002
@@ -376,6 +377,34 @@ def test_stop_leaves_everything_off_and_closes_the_lines(build: Callable[..., Ro
     assert robot.supervisor.arm() == ["the safety thread is not running"]
     robot.supervisor.request_stop(0, "too late")
     robot.supervisor.stop()
+
+
+def test_the_contactor_s_feedback_is_given_back_as_well(build: Callable[..., Robot], line: Any) -> None:
+    feedback = line()
+    build(feedback=feedback, feedback_s=1.0).supervisor.stop()
+    assert feedback.closed
+
+
+def test_before_its_start_it_runs_in_no_real_time(build: Callable[..., Robot]) -> None:
+    supervisor = build(start=False).supervisor
+    assert supervisor.scheduling == Scheduling(False, "the safety thread was not started")
+
+
+def test_checks_are_four_within_a_stall_and_between_the_loop_s_ticks(
+    build: Callable[..., Robot], wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def note(due_ns: int, beat_ns: int, tick_ns: int, stall_ns: int, now_ns: int) -> int:
+        asked.append((due_ns, tick_ns, stall_ns))
+        return next_check(due_ns, beat_ns, tick_ns, stall_ns, now_ns)
+
+    monkeypatch.setattr("safety.supervisor.next_check", note)
+    build(stall_s=0.4)
+    wait_until(lambda: len({due_ns for due_ns, *_ in asked}) > 2)
+    assert {(tick_ns, stall_ns) for _, tick_ns, stall_ns in asked} == {(2_000_000, 400_000_000)}
+    first, *others = sorted({due_ns for due_ns, *_ in asked})
+    assert {(due_ns - first) % 100_000_000 for due_ns in others} == {0}
 
 
 def test_lines_are_closed_even_if_it_never_ran(build: Callable[..., Robot]) -> None:

@@ -7,8 +7,6 @@ from functools import partial
 
 import pytest
 
-from safety import scheduling
-from safety.scheduling import run_as_fifo
 from safety.torque_off import TorqueOff
 
 
@@ -70,23 +68,6 @@ def test_its_threads_have_the_priority_asked_for_or_go_without(start: Callable[.
     assert found[0] in (os.SCHED_FIFO, os.SCHED_OTHER)
 
 
-def test_a_refused_priority_is_told_and_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(scheduling.os, "sched_setscheduler", refuse)
-    result = run_as_fifo(80)
-    assert not result.achieved
-    assert "Operation not permitted" in result.detail
-    assert "LimitRTPRIO" in result.detail
-
-
-def test_priority_0_asks_for_nothing() -> None:
-    before = os.sched_getscheduler(0)
-    assert not run_as_fifo(0).achieved
-    assert os.sched_getscheduler(0) == before
-
-
 def test_what_went_wrong_names_the_bus_or_the_call(start: Callable[..., TorqueOff]) -> None:
     def refuse() -> None:
         raise OSError("no buffer space")
@@ -112,16 +93,3 @@ def test_its_threads_end_and_can_be_told_apart() -> None:
     assert all(thread.daemon for thread in threads), "one that hangs must not keep the process"
     torque_off.stop(10.0)
     assert not any(thread.is_alive() for thread in threads)
-
-
-def test_a_priority_that_was_given_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, int]] = []
-
-    def accept(thread: int, policy: int, parameters: os.sched_param) -> None:
-        asked.append((thread, policy, parameters.sched_priority))
-
-    monkeypatch.setattr(scheduling.os, "sched_setscheduler", accept)
-    assert run_as_fifo(80) == scheduling.Scheduling(True, "SCHED_FIFO 80")
-    assert asked == [(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 80)]
-    assert run_as_fifo(0) == scheduling.Scheduling(False, "not asked for: priority is 0")
-    assert len(asked) == 1
