@@ -15,6 +15,7 @@ from safety.errors import SupervisorError
 from safety.gate import Gate
 from safety.scheduling import Scheduling
 from safety.supervisor import Supervisor, next_check
+from safety.watch import Clear, Flag
 
 TICK_S = 0.002
 STALL_S = 2.0  # generous: a busy machine must not look like a stalled loop
@@ -385,9 +386,55 @@ def test_the_contactor_s_feedback_is_given_back_as_well(build: Callable[..., Rob
     assert feedback.closed
 
 
-def test_before_its_start_it_runs_in_no_real_time(build: Callable[..., Robot]) -> None:
+def test_a_contactor_that_does_not_follow_drive_enable_stops_the_robot(
+    build: Callable[..., Robot], wait_until: Any, line: Any
+) -> None:
+    robot = build(feedback=line(), feedback_s=0.02)
+    robot.arm()
+    assert not robot.supervisor.power_confirmed
+    wait_until(lambda: robot.supervisor.latched)
+    assert "contactor" in robot.supervisor.latched[0]
+    assert not robot.powered
+
+
+def test_an_estop_is_released_only_after_its_time(build: Callable[..., Robot], wait_until: Any) -> None:
+    robot = build(release_s=600.0)
+    robot.estop.wire.send(b"\x00")
+    wait_until(lambda: robot.supervisor.estop_state == "pressed")
+    robot.estop.wire.send(b"\x01")
+    assert robot.supervisor.reset() == ["the e-stop is pressed"]
+
+
+def test_what_watches_say_counts_and_a_joint_that_must_be_held_is_not_let_go(
+    build: Callable[..., Robot], wait_until: Any
+) -> None:
+    flag = Flag("near", Action.SLOW, Clear.GONE, "somebody is near")
+
+    class Near:
+        def look(self, now_ns: int) -> list[Flag]:
+            return [flag]
+
+    robot = build(watches=[Near()], slow_speed=0.5, hold_after_stop=True, stop_timeout_s=60.0)
+    robot.arm()
+    wait_until(lambda: robot.supervisor.orders.last[:3] == (Action.SLOW, False, 0.5))
+    assert robot.supervisor.flags == (flag,)
+    assert robot.supervisor.reasons == ["somebody is near"]
+    robot.supervisor.request_stop(1, "asked by an operator")
+    wait_until(lambda: robot.supervisor.action == Action.HOLD)
+
+
+def test_before_its_start_nothing_runs_and_nothing_is_asked_for(build: Callable[..., Robot]) -> None:
     supervisor = build(start=False).supervisor
     assert supervisor.scheduling == Scheduling(False, "the safety thread was not started")
+    assert not supervisor.alive
+    assert not supervisor.estop_requested
+
+
+def test_its_thread_has_a_name_and_keeps_no_process_alive(build: Callable[..., Robot]) -> None:
+    before = {thread for thread in threading.enumerate() if thread.name == "safety"}
+    build()
+    [thread] = {thread for thread in threading.enumerate() if thread.name == "safety"} - before
+    assert thread.daemon
 
 
 def test_checks_are_four_within_a_stall_and_between_the_loop_s_ticks(
