@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -430,6 +431,38 @@ def test_before_its_start_nothing_runs_and_nothing_is_asked_for(build: Callable[
     assert not supervisor.estop_requested
 
 
+def test_a_thread_that_cannot_be_started_is_an_error(
+    build: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    robot = build(start=False)
+    monkeypatch.setattr("safety.supervisor.os.eventfd", refuse)
+    with pytest.raises(SupervisorError, match=r"^the safety thread could not be started: .*Too many open files$"):
+        robot.supervisor.start()
+
+
+def test_a_thread_that_hangs_at_its_start_is_an_error(
+    build: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    robot = build(start=False)
+    monkeypatch.setattr("safety.supervisor.START_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(robot.watchdog, "open", lambda: (let_go.wait(60) and "it is armed", "info"))
+    try:
+        with pytest.raises(SupervisorError, match=r"^the safety thread did not run within 0\.05 s$"):
+            robot.supervisor.start()
+    finally:
+        let_go.set()
+
+
+def test_what_wakes_its_thread_never_blocks_and_is_not_inherited(build: Callable[..., Robot]) -> None:
+    wake_fd = build().supervisor._wake_fd
+    assert not os.get_blocking(wake_fd)
+    assert not os.get_inheritable(wake_fd)
+
+
 def test_its_thread_has_a_name_and_keeps_no_process_alive(build: Callable[..., Robot]) -> None:
     before = {thread for thread in threading.enumerate() if thread.name == "safety"}
     build()
@@ -468,6 +501,7 @@ def test_disarm_is_no_stop(build: Callable[..., Robot]) -> None:
     robot.loop.state = 0
     assert robot.supervisor.disarm() == []
     assert not robot.powered
+    assert robot.gate.reason == "disarmed"
     assert robot.supervisor.latched == []
     assert robot.supervisor.category is None
     robot.arm()
