@@ -527,6 +527,37 @@ def test_a_request_that_came_too_late_is_never_done(build: Callable[..., Robot],
     assert not robot.gate.open()
 
 
+def test_a_request_that_waits_while_the_thread_dies_is_told_why(
+    build: Callable[..., Robot], wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safety.supervisor.CALL_TIMEOUT_S", 60.0)
+    robot, answers, let_go = build(), [], threading.Event()
+
+    def die(now_ns: int) -> list[str]:
+        let_go.wait(60)
+        raise ZeroDivisionError("a mistake")
+
+    robot.supervisor._post(die)
+    asker = threading.Thread(target=lambda: answers.append(robot.supervisor.arm()))
+    asker.start()
+    wait_until(lambda: robot.supervisor._requests)
+    let_go.set()
+    asker.join()
+    assert "ZeroDivisionError: a mistake" in answers[0][0]
+
+
+def test_a_thread_that_does_not_end_is_not_waited_for(
+    build: Callable[..., Robot], busy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = build()
+    robot.arm()
+    monkeypatch.setattr("safety.supervisor.CALL_TIMEOUT_S", 0.05)
+    with busy(robot):
+        robot.supervisor.stop()
+        assert robot.gate.reason == "the safety thread does not end"
+        assert not robot.powered
+
+
 def test_the_gate_closes_even_while_the_safety_thread_is_busy(build: Callable[..., Robot], busy: Any) -> None:
     robot = build()
     robot.arm()
