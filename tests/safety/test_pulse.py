@@ -53,6 +53,13 @@ def test_an_edge_that_is_very_late_is_followed_by_a_whole_half_period(bench: Ben
     assert bench.edges == [(100, True), (217, False), (227, True), (237, False)]
 
 
+@pytest.mark.parametrize(("late_ms", "next_ms"), [(114, 120), (115, 125)])
+def test_an_edge_is_very_late_from_a_quarter_of_the_period_on(bench: Bench, late_ms: int, next_ms: int) -> None:
+    bench.at(100)
+    bench.run(late_ms, 126)
+    assert bench.edges == [(100, True), (late_ms, False), (next_ms, True)]
+
+
 @pytest.mark.parametrize("end_ms", [105, 115])
 def test_without_life_it_rests_inactive_at_once_and_begins_anew(bench: Bench, end_ms: int) -> None:
     bench.run(100, end_ms)

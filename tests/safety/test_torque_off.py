@@ -4,6 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,33 @@ def test_what_went_wrong_names_the_bus_or_the_call(start: Callable[..., TorqueOf
     try:
         [problem] = start(never.wait).fire(0.05)
         assert problem == "Event.wait has not returned within 50 ms"
+    finally:
+        never.set()
+
+
+def test_calls_that_hang_are_waited_for_no_longer_than_allowed_all_together(
+    start: Callable[..., TorqueOff], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    class Queue(SimpleQueue[Any]):
+        """Notes how long somebody is willing to wait."""
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            if timeout is not None:
+                waited.append(timeout)
+            return super().get(block, timeout)
+
+    monkeypatch.setattr("safety.torque_off.SimpleQueue", Queue)
+    never = threading.Event()
+    try:
+        torque_off = start(never.wait, never.wait)
+        assert len(torque_off.fire(0.05)) == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "join", lambda self, timeout=None: waited.append(timeout))
+            torque_off.stop(0.05)
+        assert len(waited) >= 3
+        assert all(0.0 <= seconds <= 0.05 for seconds in waited)
     finally:
         never.set()
 

@@ -4,6 +4,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from fcntl import F_GETFL, fcntl
 from pathlib import Path
 from typing import Any
 
@@ -294,11 +295,30 @@ def test_answers_of_the_kernel_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> 
     device.close()
 
 
+def test_a_name_of_a_driver_that_is_no_text_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = struct.pack("II32s", 0, 0, b"\xff timer")
+    monkeypatch.setattr(safety.watchdog, "ioctl", lambda fd, request, argument: answer)
+    device = CharDevice(Path("/dev/null"))
+    assert device.support() == (0, "\N{REPLACEMENT CHARACTER} timer")
+    device.close()
+
+
+def test_the_device_is_open_for_writing_and_stopped_by_the_magic_v(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[int, bytes]] = []
+    device = CharDevice(Path("/dev/null"))
+    assert fcntl(device._fd, F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    assert not os.get_inheritable(device._fd), "a child would keep it open"
+    monkeypatch.setattr(safety.watchdog.os, "write", lambda fd, text: written.append((fd, text)))
+    device.allow_stop()
+    assert written == [(device._fd, b"V")]
+    device.close()
+
+
 def test_what_is_no_watchdog_is_refused_and_not_written_to(tmp_path: Path) -> None:
     file = tmp_path / "notes"
     file.write_text("keep me")
     for path in (file, Path("/dev/null")):
-        with pytest.raises(WatchdogError, match="this is no watchdog"):
+        with pytest.raises(WatchdogError, match="Inappropriate ioctl for device; this is no watchdog"):
             HardwareWatchdog(path, 10).open()
     assert file.read_text() == "keep me"
     with pytest.raises(WatchdogError, match="No such file"):
