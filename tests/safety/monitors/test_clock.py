@@ -64,3 +64,23 @@ def test_a_machine_that_was_away_between_the_two_clocks_is_no_step() -> None:
     assert not clocks.look()
     clocks.offset_ns += S
     assert clocks.look(), "and a step is found nevertheless"
+
+
+def test_the_smallest_step_is_told_until_its_time_is_over() -> None:
+    clocks = Clocks()
+    clocks.look()
+    clocks.offset_ns += S // 2
+    at_ns = clocks.now_ns
+    assert clocks.watch.look(at_ns)
+    assert clocks.watch.look(at_ns + STANDS_NS - 1)
+    assert not clocks.watch.look(at_ns + STANDS_NS)
+
+
+def test_clocks_count_as_read_together_within_half_of_the_smallest_step() -> None:
+    clocks = Clocks()
+    clocks.look()
+    clocks.offset_ns += 3600 * S
+    clocks.delay_ns = S // 8  # twice, and it is half of the smallest step
+    assert not clocks.look()
+    clocks.delay_ns -= 1
+    assert clocks.look()

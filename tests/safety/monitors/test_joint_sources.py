@@ -82,3 +82,12 @@ def test_blocked_torque(command: float, speed: float, torque: float, expected: f
     state.position[:], state.velocity[:], state.torque[:] = 0.1, speed, torque
     source = joints.blocked_torque(state, lambda: np.array([command]), error=0.05, speed=0.1)
     np.testing.assert_allclose(source(0), [expected])
+
+
+def test_a_joint_is_blocked_beyond_the_error_and_below_the_speed() -> None:
+    state = JointState(1)
+    source = joints.blocked_torque(state, lambda: np.array([0.5]), error=0.5, speed=0.25)
+    state.torque[:] = 2.0
+    for position, velocity, expected in ((0.0, 0.0, 0.0), (-0.5, 0.25, 0.0), (-0.5, 0.125, 2.0)):
+        state.position[:], state.velocity[:] = position, velocity
+        assert source(0)[0] == expected

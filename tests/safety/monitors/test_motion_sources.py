@@ -26,13 +26,18 @@ def test_oscillation_measures_the_frequency_of_one_joint(hertz: float, look_ms: 
     assert found[1] == 0
 
 
-@pytest.mark.parametrize("shape", ["small", "one way", "still"])
+@pytest.mark.parametrize("shape", ["small", "just the amplitude", "one way", "still"])
 def test_what_does_not_reach_the_amplitude_both_ways_does_not_swing(shape: str) -> None:
     state = JointState(1)
     source = Oscillation(state, amplitude=0.5, window_ns=S)
     for now_ns in range(0, 3 * S, 5 * MS):
         swing = math.sin(2 * math.pi * 5 * now_ns / S)
-        state.velocity[0] = {"small": 0.49 * swing, "one way": 1.0 + swing, "still": 0.0}[shape]
+        state.velocity[0] = {
+            "small": 0.49 * swing,
+            "just the amplitude": math.copysign(0.5, swing),
+            "one way": 1.0 + swing,
+            "still": 0.0,
+        }[shape]
         assert source(now_ns)[0] <= 0
 
 

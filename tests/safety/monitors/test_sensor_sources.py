@@ -41,7 +41,14 @@ def test_tilt_is_the_angle_from_upright(make_sensor: Any, angle: float, axis: tu
 
 @pytest.mark.parametrize(
     ("gravity", "expected"),
-    [((0, 0, -1), 0.0), ((1, 0, 0), math.pi / 2), ((0, 0.6, -0.8), 0.6435), ((0, 0, 1), math.pi)],
+    [
+        ((0, 0, -1), 0.0),
+        ((1, 0, 0), math.pi / 2),
+        ((0, 0.6, -0.8), 0.6435),
+        ((0, 0, 1), math.pi),
+        ((0, 0, -1.005), 0.0),
+        ((0, 0, 1.005), math.pi),
+    ],
 )
 def test_tilt_from_the_direction_of_gravity(make_sensor: Any, gravity: tuple[float, ...], expected: float) -> None:
     sensor = make_sensor(gravity=3)
