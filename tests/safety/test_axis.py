@@ -144,6 +144,8 @@ def test_where_it_once_came_to_rest_is_a_place_like_any_other_later(make_axis: M
     stopped, other = make_axis(step=sign * 3.0), make_axis(sign * 3.0)
     stop = stopped.stopping_point()
     assert path(stopped, [stop] * 5)[-1] == stop == sign * 3.0
+    assert path(stopped, turned(sign, [4, 5, 1, 2, 3])) == turned(sign, [4, 5, 5, 4, 3.5]), "it moves by 1"
+    path(other, turned(sign, [4, 5, 1, 2, 3]))
     away_and_back = turned(sign, [2.5, 1.5, 0.5, -0.5, -1.0, -0.5, 0.1, 3.0, 3.0, 3.0])
     jumps = turned(sign, [-5, -5, -5, -3, -1, 1, 3, 5, 7])
     for goals in (away_and_back, jumps):

@@ -153,6 +153,7 @@ def in_other_frames(vertices: list[tuple[float, float]]) -> list[list[tuple[floa
     [
         SQUARE,
         L_SHAPE,
+        [(0.0, 0.0), (4.0, 1.0), (4.0, -1.0)],
         [(0.0, 0.0), (2.0, 0.0), (4.0, 0.0), (4.0, 4.0)],  # straight on at a vertex
         # Two sides on one line, one beside the other, and two that would meet if they were longer.
         [(0.0, 0.0), (4.0, 0.0), (4.0, 2.0), (3.0, 2.0), (3.0, 1.0), (1.0, 1.0), (1.0, 2.0), (0.0, 2.0)],
@@ -169,6 +170,8 @@ def test_a_polygon_is_simple_in_every_frame(vertices: Any) -> None:
     "vertices",
     [
         [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]],
+        [(0.0, 0.0), (4.0, 0.0), (2.0, 0.0)],
+        [(0.0, 0.0), (4.0, 2.0), (2.0, 1.0)],
         [(0.0, 0.0), (4.0, 0.0), (2.0, 0.0), (2.0, 2.0)],  # back on its own way, along an axis and aslant
         [(0.0, 0.0), (4.0, 2.0), (2.0, 1.0), (2.0, 3.0)],
         [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (2.0, 0.0), (0.0, 4.0)],  # a vertex on another side

@@ -67,3 +67,8 @@ def test_a_sector_takes_every_ray_in_it_and_at_most_one_more_on_each_side(
     assert set(chosen) >= {angle for angle in angles if low + slack < angle < high - slack}
     assert min(chosen) <= low + slack
     assert max(chosen) >= high - slack
+
+
+def test_a_sector_has_no_more_rays_than_the_scan() -> None:
+    assert sector(5, 0.0, 1.0, 0.0, 4.0) == slice(0, 5)
+    assert sector(5, 0.0, 1.0, -0.5, 4.5) == slice(0, 5)
