@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tests.mutants.checker import rejected
 from tests.mutants.session import KILLED, TIMED_OUT
@@ -82,10 +83,11 @@ def _report(mutants: Sequence[Mutant], verdicts: Verdicts) -> int:
     return 1 if unlisted or len(alive) > (1 - LEAST) * len(tested) else 0
 
 
-def _is(mutant: Mutant, listed: dict[str, str]) -> bool:
+def _is(mutant: Mutant, listed: dict[str, Any]) -> bool:
     """Whether an entry of the list speaks of the mutant."""
     place = fnmatch(f"{mutant.file}:{mutant.function}", listed["where"])
-    return place and any(line[0] == "+" and listed["becomes"] in line for line in mutant.change.splitlines())
+    after = [line for line in mutant.change.splitlines() if line[0] == "+"]
+    return place and any(part in line for part in listed["becomes"] for line in after)
 
 
 if __name__ == "__main__":
