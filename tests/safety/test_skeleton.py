@@ -112,6 +112,17 @@ def test_parts_are_compared_unless_they_are_one_or_a_joint_links_them(load_crane
     assert load_crane(capsule=shape, ignore=ignore).pairs == left
 
 
+def test_the_world_is_linked_to_what_stands_on_it_by_a_joint(tmp_path: Path, joints: list[Joint]) -> None:
+    path = tmp_path / "arm.xml"
+    part = '<geom type="sphere" size="0.1" mass="1"/>'
+    hand = f'<body name="hand"><joint name="tilt"/>{part}</body>'
+    post = f'<body name="post"><joint name="turn"/><joint name="rail" type="slide"/>{part}{hand}</body>'
+    path.write_text(f"<mujoco><worldbody>{post}</worldbody></mujoco>")
+    shape = [ball(body) for body in ("world", "post", "hand")]
+    given = WorkspaceOptions.model_validate({"model": path, "capsule": shape})
+    assert load(given, joints, RANGE).pairs == [(0, 2)]
+
+
 def test_capsules_and_spheres_have_the_shape_that_is_given(
     options: Callable[..., WorkspaceOptions], joints: list[Joint]
 ) -> None:
