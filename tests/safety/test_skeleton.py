@@ -88,6 +88,18 @@ def test_the_tool_is_where_the_joints_lead_it(
     assert place(0.1, math.pi / 2, 0.0) == pytest.approx([0.53 + 0.26, 0.0, 0.76 - 0.03])
 
 
+def test_the_tool_has_a_distance_from_each_plane_and_each_face_of_a_box(
+    options: Callable[..., WorkspaceOptions], joints: list[Joint]
+) -> None:
+    slope = [{"normal": (0.0, 3.0, 4.0), "offset": 0.1}]
+    box = {"min": (-1.0, -2.0, -3.0), "max": (1.5, 2.5, 3.5)}
+    space = Kinematics(options(tool="tip", planes=slope, box=box), joints)
+    borders, _ = space.clearances([0.1, 0.0, 0.0])  # 0.5, 0, 0.5
+    assert borders == pytest.approx([0.3, 1.5, 2.0, 3.5, 1.0, 2.5, 3.0])
+    borders, _ = space.clearances([0.3, 0.0, math.pi / 2])  # 0, 0.7, 0.5
+    assert borders == pytest.approx([0.72, 1.0, 2.7, 3.5, 1.5, 1.8, 3.0])
+
+
 def test_the_reach_of_a_joint_is_the_way_to_what_is_watched_drawn_straight(load_crane: Load) -> None:
     # tilt: 0.3 to the tip, and twice the 0.05 to its axis. rail: everything by its own way. turn: the tilt's 0.4,
     # then 0.2 up to the cart, the longest way of the slide, 0.4, and 0.5 to the post.
