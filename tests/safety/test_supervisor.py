@@ -480,8 +480,9 @@ def test_checks_are_four_within_a_stall_and_between_the_loop_s_ticks(
         return next_check(due_ns, beat_ns, tick_ns, stall_ns, now_ns)
 
     monkeypatch.setattr("safety.supervisor.next_check", note)
-    build(stall_s=0.4)
+    supervisor = build(stall_s=0.4).supervisor
     wait_until(lambda: len({due_ns for due_ns, *_ in asked}) > 2)
+    assert supervisor._period_ns == 100_000_000
     assert {(tick_ns, stall_ns) for _, tick_ns, stall_ns in asked} == {(2_000_000, 400_000_000)}
     first, *others = sorted({due_ns for due_ns, *_ in asked})
     assert {(due_ns - first) % 100_000_000 for due_ns in others} == {0}
