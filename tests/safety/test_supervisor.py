@@ -372,6 +372,7 @@ def test_stop_leaves_everything_off_and_closes_the_lines(build: Callable[..., Ro
     robot.arm()
     robot.supervisor.stop()
     assert not robot.powered
+    assert robot.gate.reason == "the safety task was stopped"
     assert sorted(robot.cuts) == ["left", "right"]
     assert robot.drive.closed
     assert robot.estop.closed
@@ -461,6 +462,25 @@ def test_what_wakes_its_thread_never_blocks_and_is_not_inherited(build: Callable
     wake_fd = build().supervisor._wake_fd
     assert not os.get_blocking(wake_fd)
     assert not os.get_inheritable(wake_fd)
+
+
+@pytest.mark.parametrize(("achieved", "level"), [(True, "info"), (False, "warning")])
+def test_its_start_is_told_with_its_scheduling(
+    build: Callable[..., Robot],
+    wait_until: Any,
+    events: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    achieved: bool,
+    level: str,
+) -> None:
+    found = Scheduling(achieved, "as it was found")
+    monkeypatch.setattr("safety.supervisor.run_as_fifo", lambda priority: found)
+    supervisor = build().supervisor
+    wait_until(lambda: events)
+    assert [event[:3] for event in events if event[0] == "safety.started"] == [
+        ("safety.started", "safety thread: as it was found", level)
+    ]
+    assert supervisor.scheduling is found
 
 
 def test_its_thread_has_a_name_and_keeps_no_process_alive(build: Callable[..., Robot]) -> None:
