@@ -155,6 +155,7 @@ def test_a_cut_wire_cuts_power_and_does_not_spin(
     robot.estop.wire.close()
     wait_until(lambda: events.named("safety.torque_off"))
     assert not robot.powered
+    assert robot.supervisor.latched == ["the e-stop line is gone: its descriptor reports an error"]
     rounds = 0
     step = robot.supervisor.step
 
@@ -167,6 +168,14 @@ def test_a_cut_wire_cuts_power_and_does_not_spin(
     start = time.monotonic()
     wait_until(lambda: rounds >= 20)
     assert time.monotonic() - start > 0.05, "20 checks, 5 ms apart"
+
+
+def test_a_timer_that_fails_does_not_end_the_checks(
+    build: Callable[..., Robot], wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safety.supervisor.timerfd.set_timer", lambda fd, due_ns: None)
+    robot = build()
+    wait_until(lambda: len(robot.fed) > 5)
 
 
 def test_a_blocked_loop_loses_power(build: Callable[..., Robot], wait_until: Any, events: Any) -> None:
