@@ -155,7 +155,7 @@ def test_a_cut_wire_cuts_power_and_does_not_spin(
     robot.estop.wire.close()
     wait_until(lambda: events.named("safety.torque_off"))
     assert not robot.powered
-    assert robot.supervisor.latched == ["the e-stop line is gone: its descriptor reports an error"]
+    assert robot.supervisor.latched[0].startswith("the e-stop line is gone: ")
     rounds = 0
     step = robot.supervisor.step
 
