@@ -311,6 +311,23 @@ def test_what_lies_between_the_ends_of_a_stop_is_seen(make_joint: MakeJoint, pol
     assert envelope.limits.tolist() == [Limit.COLLISION, Limit.COLLISION]
 
 
+class Lever(Slide):
+    """A place moves by 2 m where a joint turns by 1 rad."""
+
+    reach = (2.0, 2.0)
+
+    def clearances(self, angles: Sequence[float]) -> Clearances:
+        return super().clearances([2 * angle for angle in angles])
+
+
+@pytest.mark.parametrize("pole", [0.05, 0.13, 0.21, 0.38, 0.47, 0.52, 0.66])
+def test_what_lies_between_is_seen_with_a_joint_that_moves_things_far(make_joint: MakeJoint, pole: float) -> None:
+    fast = [make_joint("x", velocity_max=10.0, acceleration_max=100.0), make_joint("y")]
+    envelope = start(fast, Lever([], [(complex(pole, 0.0), 0.002)]), -0.5, 0.0)
+    path = np.array([tick(envelope, 0.9, 0.0) for _ in range(60)])
+    assert 2 * path[:, 0].max() < pole
+
+
 def test_between_two_poles_that_are_close_it_never_locks_itself_in(make_joint: MakeJoint) -> None:
     # Where it comes to rest it is closer than it was on its way, and yet further away than at its start.
     slow = [make_joint("x", acceleration_max=5.0), make_joint("y")]
