@@ -27,6 +27,8 @@ from tests.bench.surroundings import CONFIGS, watched
 PATIENCE_S = 20.0
 RUNNING_S = (0.05, 0.35)
 """The robot runs so long before each of the two presses, s."""
+ATTEMPTS = "degraded.failed_attempts=1000000"
+"""Every stop of a run is one, and is counted over a restart of the daemon."""
 _NEXT = {"ESTOP": "reset", "FAULT": "reset", "STANDBY": "arm", "HOLD": "start"}
 AFTERWARDS_S = 0.2
 """So long after a press nothing is asked of the board, which would disturb it, s; all must be over then."""
@@ -41,7 +43,7 @@ def measure(folder: Path, presses: int) -> dict[str, Any]:
         Emulator(robot) as emulator,
         Board(config, robot) as board,
         _echo(board, config.safety.priority),
-        DaemonProcess(config) as daemon,
+        DaemonProcess(config, [ATTEMPTS]) as daemon,
         watched(config),
     ):
         daemon.wait_policy()

@@ -19,7 +19,7 @@ from typing import Any, Self
 from runtime.cli.processes import DaemonProcess, Emulator
 from tests.bench.board import Board
 from tests.bench.noting_motors import TRIPPED
-from tests.bench.presses import run_policy, wired
+from tests.bench.presses import ATTEMPTS, run_policy, wired
 from tests.bench.surroundings import watched
 
 FAULTY = Path(__file__).parents[1] / "rig/guest/faulty_daemon.py"
@@ -100,6 +100,7 @@ def _daemon(folder: Path, stall_s: float | None) -> Iterator[DaemonProcess]:
     config, _ = wired(folder)
     settings = [f'safety.heartbeat={{type="emulated",path="{folder}/gpio.sock",line="heartbeat"}}']
     settings += [] if stall_s is None else [f"safety.stall={stall_s}"]
+    settings.append(ATTEMPTS)
     with DaemonProcess(config, settings, [os.fspath(FAULTY)]) as daemon, watched(config):
         daemon.wait_policy()
         yield daemon
