@@ -341,13 +341,11 @@ class Supervisor:
             if ready.get(estop_fd, 0) & _GONE:
                 self._interlock.lose_estop("its descriptor reports an error")
             self.step(now_ns, estop_fd in ready)
-            if now_ns >= check_ns:
-                check_ns += self._period_ns * (1 + (now_ns - check_ns) // self._period_ns)
+            check_ns = next_period(check_ns, self._period_ns, now_ns)
 
     def _watch_estop(self, poll: select.poll, watched: int) -> int:
         """Watch the e-stop's descriptor while the line is there; one that is gone would be readable for ever."""
-        lost = self._estop is None or self._interlock.estop_lost
-        fd = -1 if self._estop is None or lost else self._estop.fileno()
+        fd = -1 if self._estop is None or self._interlock.estop_lost else self._estop.fileno()
         if fd != watched:
             if watched >= 0:
                 poll.unregister(watched)
@@ -382,6 +380,11 @@ class Supervisor:
                 "safety.thread_died", self._death, "error", category=0, **seen, reaction_us=reaction_us
             )
         self._started.set()
+
+
+def next_period(due_ns: int, period_ns: int, now_ns: int) -> int:
+    """`due_ns`, while it is less than a period ahead, or the first of its successors that is after `now_ns`."""
+    return due_ns + period_ns * (1 + (now_ns - due_ns) // period_ns)
 
 
 def next_check(due_ns: int, beat_ns: int, tick_ns: int, stall_ns: int, now_ns: int) -> int:
