@@ -74,7 +74,7 @@ class Inputs:
     beat_ns: int | None
     """Time of the loop's last beat, ns; None while none is expected."""
     stall_ns: int
-    """A beat older than this is a stall, ns."""
+    """A silence longer than this is a stall, ns."""
     armed: bool
     """Drive-enable is meant to be active: motors may have power."""
     gate_open: bool
@@ -93,10 +93,16 @@ class Inputs:
     """What does not obey or cannot be believed: those of `_OUT_OF_ORDER`."""
     hold_after_stop: bool = False
     """Some joint must keep its torque after a controlled stop."""
+    past_silence_ns: int = 0
+    """The longest time between two beats of which the later has come since the last decision, ns."""
     flags: tuple[Flag, ...] = ()
     """What the watches say now."""
     latched: Mapping[str, Reason] = field(default_factory=dict)
     """By cause."""
+
+    def silence_ns(self, now_ns: int) -> int:
+        """The longest time without a beat since the last decision, ns."""
+        return 0 if self.beat_ns is None else max(self.past_silence_ns, now_ns - self.beat_ns)
 
     @property
     def powered(self) -> bool:
@@ -150,7 +156,7 @@ def _standing(inputs: Inputs, now_ns: int) -> Iterable[tuple[str, Action, Clear]
     for cause, action in _OUT_OF_ORDER.items():
         if cause in inputs.lost:
             yield cause, action, Clear.RESET
-    if inputs.beat_ns is not None and now_ns - inputs.beat_ns > inputs.stall_ns:
+    if inputs.silence_ns(now_ns) > inputs.stall_ns:
         # A loop that stalls without power is nothing to latch.
         yield Cause.STALL, Action.TORQUE_OFF if inputs.powered else Action.CONTROLLED_STOP, Clear.GONE
     if inputs.loop_fault:

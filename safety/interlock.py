@@ -84,6 +84,7 @@ class Interlock:
         self._stop_order = Action.NONE
         self._stop_reason = ""
         self._stop_since_ns: int | None = None
+        self._inputs = self._look()
 
     def step(self, now_ns: int, estop_edge: bool = False) -> Decision:
         """Read, decide, act. `now_ns`: CLOCK_MONOTONIC, ns; `estop_edge`: the e-stop's line had an edge."""
@@ -93,7 +94,7 @@ class Interlock:
         self._feedback.look(now_ns, self.drive_enabled)
         if not estop_edge:  # nothing goes before the e-stop's edge
             self._flags.look(now_ns)
-        inputs = self._inputs()
+        inputs = self._inputs = self._look()
         decision = decide(inputs, now_ns)
         self._act(decision, inputs, now_ns)
         if decision != self.decision:
@@ -122,13 +123,12 @@ class Interlock:
         decision = self.step(now_ns)
         barring = [cause for cause, latch in self._latches.items() if latch.bars_arming]
         refusals = [f"{self.latched[cause]}; reset once the cause is gone" for cause in barring]
-        inputs = self._inputs()
         refusals += [
-            self._text(reason.cause, inputs, now_ns)
+            self._text(reason.cause, self._inputs, now_ns)
             for reason in decision.reasons
             if reason.bars_arming and reason.cause not in barring
         ]
-        if inputs.beat_ns is None:
+        if self._inputs.beat_ns is None:
             refusals.append("the control loop is not running")
         if not self._feedback.follows(self.drive_enabled) and Cause.FEEDBACK not in self.latched:
             refusals.append("the contactor has not dropped out yet; try again in a moment")
@@ -167,11 +167,10 @@ class Interlock:
     def reset(self, now_ns: int) -> list[str]:
         """Forget what is latched, unless a cause still stands. Returns what stands. Never gives power back."""
         decision = self.step(now_ns)
-        inputs = self._inputs()
         stands = {reason.cause for reason in decision.reasons}
         if decision.blocking:
             return [
-                self._text(cause, inputs, now_ns)
+                self._text(cause, self._inputs, now_ns)
                 if cause in stands
                 else f"{self.latched[cause]}; only a restart of the daemon clears this"
                 for cause in decision.blocking
@@ -240,13 +239,15 @@ class Interlock:
         except LINE_FAILURES as error:
             self._drive_line.lose(error)
 
-    def _inputs(self) -> Inputs:
-        beat = self._heartbeat.last
+    def _look(self) -> Inputs:
+        beat, seen = self._heartbeat.last, self._heartbeat.seen
+        self._heartbeat.seen = beat
         state = beat.state if beat is not None else 0
         return Inputs(
             estop_pressed=self._estop.state == "pressed" or self._estop.pulse,
             estop_requested=bool(self._estop_order),
             beat_ns=beat.now_ns if beat is not None else None,
+            past_silence_ns=beat.silence_ns if beat is not None and beat is not seen else 0,
             stall_ns=self._stall_ns,
             armed=self.drive_enabled,
             gate_open=self._gate.is_open,
@@ -371,8 +372,8 @@ class Interlock:
             case Cause.ESTOP_REQUEST:
                 return f"emergency stop: {self._estop_order}"
             case Cause.STALL:
-                age_ms, limit_ms = (now_ns - (inputs.beat_ns or 0)) / 1e6, self._stall_ns / 1e6
-                return f"the control loop has not run for {age_ms:.1f} ms, {limit_ms:g} ms are allowed"
+                silence_ms, limit_ms = inputs.silence_ns(now_ns) / 1e6, self._stall_ns / 1e6
+                return f"the control loop has not run for {silence_ms:.1f} ms, {limit_ms:g} ms are allowed"
             case Cause.DRIVE_ENABLE:
                 return f"drive-enable cannot be driven: {self._drive_line.problem}"
             case Cause.STOP_OVERDUE:

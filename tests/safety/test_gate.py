@@ -71,8 +71,21 @@ def test_beats_are_expected_from_the_first_to_the_last() -> None:
     heartbeat = Heartbeat()
     assert heartbeat.last is None
     heartbeat.beat(3, 1000, LoopState.ENERGISED | LoopState.FAULT)
-    assert heartbeat.last == Beat(3, 1000, 3)
+    assert heartbeat.last == Beat(3, 1000, 3, 0)
     heartbeat.beat(4, 2000, True)
-    assert heartbeat.last == Beat(4, 2000, LoopState.ENERGISED)
+    assert heartbeat.last == Beat(4, 2000, LoopState.ENERGISED, 1000)
     heartbeat.finish()
     assert heartbeat.last is None
+
+
+def test_the_longest_silence_is_kept_until_the_supervisor_has_seen_it() -> None:
+    heartbeat = Heartbeat()
+    silences = []
+    for now_ns in (1000, 1500, 9500, 10000):
+        heartbeat.beat(0, now_ns, 0)
+        assert heartbeat.last is not None
+        silences.append(heartbeat.last.silence_ns)
+    assert silences == [0, 500, 8000, 8000]
+    heartbeat.seen = heartbeat.last
+    heartbeat.beat(0, 10400, 0)
+    assert heartbeat.last.silence_ns == 400
