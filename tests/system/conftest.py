@@ -14,6 +14,7 @@ import pytest
 from runtime.cli.processes import DaemonProcess, Emulator
 from runtime.config.config import Config
 from runtime.config.load import load
+from runtime.link.errors import Refused
 from tests import robots
 
 POLICY = """
@@ -82,6 +83,14 @@ class Rig:
 
     def events(self) -> list[str]:
         return [event["name"] for event in self.told()]
+
+    def reset(self) -> bool:
+        """Whether what is latched is reset now."""
+        try:
+            self.daemon.request("reset")
+        except Refused:
+            return False
+        return self.status()["mode"] in ("STANDBY", "HOLD")
 
     def run_policy(self) -> None:
         self.daemon.wait_policy()

@@ -53,13 +53,5 @@ def test_a_welded_one_is_found_when_power_is_taken_away(wired: Any) -> None:
     assert "it is welded" in str(refusal.value.reasons)
     wired.emulator.ask("contactor", kind="good")
     wired.wait(lambda: wired.emulator.ask("state")["power"] is False, what="power falls")
-    wired.wait(lambda: _reset(wired), what="reset")
+    wired.wait(wired.reset, what="reset")
     assert wired.status()["mode"] == "STANDBY"
-
-
-def _reset(rig: Any) -> bool:
-    try:
-        rig.daemon.request("reset")
-    except Refused:
-        return False
-    return True

@@ -173,7 +173,7 @@ def test_joints_that_fail_again_and_again_make_the_robot_unhealthy(make_rig: Mak
         rig.emulator.ask("fault", joint="j0", kind="dead")
         rig.wait(lambda: rig.status()["mode"] == "FAULT", what="mode FAULT")
         rig.emulator.ask("fault", joint="j0", kind="clear")
-        rig.wait(lambda: _reset(rig), what="reset")
+        rig.wait(rig.reset, what="reset")
     assert "the robot is unhealthy" in refused(rig, "arm")
     assert "degraded.unhealthy" in rig.events()
     try:
@@ -185,11 +185,3 @@ def test_joints_that_fail_again_and_again_make_the_robot_unhealthy(make_rig: Mak
         rig.daemon.request("arm")
     finally:
         rig.daemon.close()
-
-
-def _reset(rig: Any) -> bool:
-    try:
-        rig.daemon.request("reset")
-    except Refused:
-        return False
-    return True

@@ -94,16 +94,8 @@ def test_motor_that_loses_its_torque_is_a_fault_and_can_be_reset(rig: Any, joint
     rig.emulator.ask("fault", joint=joint, kind=kind)
     rig.wait(lambda: rig.status()["mode"] == "FAULT", what="mode FAULT")
     rig.emulator.ask("fault", joint=joint, kind="clear")
-    rig.wait(lambda: _reset(rig), what="the fault can be reset")
+    rig.wait(rig.reset, what="the fault can be reset")
     rig.run_policy()
-
-
-def _reset(rig: Any) -> bool:
-    try:
-        rig.daemon.request("reset")
-    except Refused:
-        return False
-    return bool(rig.status()["mode"] == "STANDBY")
 
 
 def test_robot_runs_over_links_that_lose_a_fifth(make_rig: Callable[..., Any]) -> None:
@@ -180,7 +172,7 @@ def test_a_motor_with_an_old_fault_is_cleared_by_reset_before_arming(rig: Any) -
         rig.daemon.request("arm")
     assert any("j2" in reason for reason in refused.value.reasons)
     rig.emulator.ask("fault", joint="j2", kind="clear")
-    rig.wait(lambda: _reset(rig), what="the fault is cleared")
+    rig.wait(rig.reset, what="the fault is cleared")
     rig.daemon.request("arm")
 
 

@@ -141,7 +141,7 @@ def test_a_joint_that_would_fall_keeps_its_torque_until_somebody_disarms(make_ri
     rig.daemon.request("disarm")
     assert rig.status()["mode"] == "FAULT", "it is latched all the same"
     assert not power(rig)
-    rig.wait(lambda: _reset(rig), what="reset")
+    rig.wait(rig.reset, what="reset")
 
 
 def test_an_estop_that_is_pressed_in_standby_is_shown_as_the_mode(make_rig: MakeRig) -> None:
@@ -152,14 +152,6 @@ def test_an_estop_that_is_pressed_in_standby_is_shown_as_the_mode(make_rig: Make
         rig.daemon.request("arm")
     assert any("the e-stop is pressed" in reason for reason in refusal.value.reasons)
     rig.emulator.ask("press", pressed=False)
-    rig.wait(lambda: _reset(rig), what="reset")
+    rig.wait(rig.reset, what="reset")
     assert rig.status()["mode"] == "STANDBY"
     rig.daemon.request("arm")
-
-
-def _reset(rig: Any) -> bool:
-    try:
-        rig.daemon.request("reset")
-    except Refused:
-        return False
-    return True
