@@ -356,6 +356,7 @@ class Daemon:
             observation_size=observation.size,
             horizon=config.horizon,
             action_size=actions.size,
+            period_s=1 / config.rate,
             options=config.options,
             threads=config.threads,
             cpus=config.cpus or self._other_cpus(),

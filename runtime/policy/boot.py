@@ -26,15 +26,17 @@ main(sys.argv[2])
 """
 
 
-def arguments(spec: WorkerSpec) -> tuple[str, ...]:
-    """The command line of the worker."""
+def arguments(spec: WorkerSpec, task: str) -> tuple[str, ...]:
+    """The command line of the worker. `task`: what its policy has to do first."""
     settings = {
         "parent": os.getpid(),
         "backend": spec.backend,
         "model": spec.model,
         "options": dict(spec.options),
         "paths": spec.paths,
+        "given": spec.given,
         "threads": spec.threads,
+        "task": task,
         "cpus": spec.cpus,
         "latency_s": spec.latency_s,
         "socket": SOCKET,

@@ -35,6 +35,7 @@ _WORDS: dict[Failure, str] = {
     "wrong_shape": "gave a wrong shape",
     "stale": "gave a stale chunk",
     "error": "failed",
+    "unavailable": "has no answer",
 }
 
 
@@ -60,6 +61,7 @@ class PolicyWorker:
         self.latency = Latency()
         self.inference = Latency()
         self.restarts = 0
+        self.can = wire.Can(0)
         self._spec = spec
         self._events = events
         self._on_chunk = on_chunk
@@ -68,6 +70,7 @@ class PolicyWorker:
         self._descriptor = create(spec.observation_size, spec.horizon, spec.action_size)
         memory = SharedMemory(self._descriptor)
         self.observation = memory.observation
+        self.plan = memory.plan
         self._chunk = memory.chunk
         # The worker asks the kernel to end with the thread that spawned it: this one lives as long as we do.
         self._executor = ThreadPoolExecutor(1, "policy-spawn")
@@ -76,12 +79,15 @@ class PolicyWorker:
         self._process: ChildProcess | None = None
         self._hello: asyncio.Future[wire.Hello] | None = None
         self._failed: asyncio.Future[float] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._sequence = 0
         self._t0_ns = 0
         self._asked_ns = 0
         self._unread = b""
+        self._task = ""
+        self._away = False
+        """It has no answer for the time being, and somebody was told."""
 
     @property
     def pid(self) -> int | None:
@@ -89,24 +95,30 @@ class PolicyWorker:
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> None:
-        """Start the worker and wait until its model is warm. Raises PolicyError in the worker's own words."""
+        """Start the worker and wait until its model is warm, or not to be had for the time being.
+
+        Raises PolicyError in the worker's own words.
+        """
         self._loop = asyncio.get_running_loop()
         try:
             await self._launch()
         except BaseException:
             await self.close()
             raise
-        self._task = asyncio.create_task(self._keep_running())
+        self._keeper = asyncio.create_task(self._keep_running())
 
-    def request(self, t0_ns: int) -> bool:
-        """Ask for a chunk for `observation`, taken at `t0_ns`. False when not ready or busy."""
+    def request(self, t0_ns: int, known: int = 0, delay: int = 0) -> bool:
+        """Ask for a chunk for `observation` whose action 0 is meant for `t0_ns`. False when not ready or busy.
+
+        `known`: so many rows of `plan` are to be continued; `delay`: so many of those run until the chunk arrives.
+        """
         process = self._process
         if not self.ready or self.busy or process is None:
             return False
         self._sequence += 1
         self._t0_ns = t0_ns
         try:
-            process.send(wire.REQUEST.pack(self._sequence, t0_ns))
+            process.send(wire.Request(self._sequence, t0_ns, known, delay).pack())
         except OSError:
             # It has just died: the descriptor that says so is already readable.
             return False
@@ -114,30 +126,39 @@ class PolicyWorker:
         self._asked_ns = self._clock()
         return True
 
+    def set_task(self, prompt: str) -> None:
+        """What to do from the next request on; without effect on a policy that has no tasks."""
+        self._task = prompt
+        if self.ready and self._process is not None:
+            with contextlib.suppress(OSError):  # it has just died; the next one is told at its start
+                self._process.send(wire.Task(prompt).pack())
+
     async def close(self) -> None:
         """Ask the worker to leave, end it when it does not, give everything back."""
         self.ready = self.busy = False
         self._failed = None  # whatever becomes of the worker from now on is no failure
-        if self._task is not None:
-            self._task.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await self._keeper
+            self._keeper = None
         await self._end_process(_GRACE_S)
         if self._descriptor >= 0:
             # Arrays keep the mapping alive, so let go of them; a caller's late write then harms nobody.
             self.observation = np.zeros_like(self.observation)
+            self.plan = np.zeros_like(self.plan)
             self._chunk = np.zeros_like(self._chunk)
             os.close(self._descriptor)
             self._descriptor = -1
             self._executor.shutdown()
 
     async def _launch(self) -> None:
-        """One attempt: a worker that is ready, or PolicyError and no process."""
+        """One attempt: a worker that has said hello, or PolicyError and no process."""
         self._hello = hello = self._loop.create_future()
+        task = self._task
         try:
             self._process = process = await ChildProcess.start(
-                arguments(self._spec), self._descriptor, self._executor, self._on_message
+                arguments(self._spec, task), self._descriptor, self._executor, self._on_message
             )
         except OSError as error:
             hint = "; policy.python must name a Python interpreter" if error.filename else ""
@@ -151,15 +172,34 @@ class PolicyWorker:
             if not hello.done():
                 raise PolicyError(f"the policy worker cannot start: {self._why_not_ready(process)}")
             said = hello.result()
-            if said.status != wire.OK:
+            if said.status not in (wire.OK, wire.UNAVAILABLE):
                 raise PolicyError(f"the policy worker cannot start: {said.text}")
         except BaseException:
             await self._end_process()
             raise
         self._failed = self._loop.create_future()
         process.exited.add_done_callback(partial(self._on_exit, process))
+        self._on_hello(said, task)
+
+    def _on_hello(self, said: wire.Hello, task: str) -> None:
+        """`task`: what the worker was told at its start."""
+        process = self._process
+        if process is None or self.ready:
+            return
+        if said.status == wire.UNAVAILABLE:
+            self._hello = self._loop.create_future()
+            self._hello.add_done_callback(lambda hello: self._on_hello(hello.result(), task))
+            self._unavailable(said.text)
+            return
+        if said.status != wire.OK:
+            self._fail("error", said.text)
+            return
         self._backoff.ready(self._clock())
+        self.can = wire.Can(said.can)
         self.ready = True
+        self._available()
+        if self._task != task:
+            self.set_task(self._task)
         self._watch()
         self._events.emit(
             "policy.ready",
@@ -266,6 +306,10 @@ class PolicyWorker:
             self._fail("stale", f"it answered request {reply.sequence}, expected {self._sequence}")
             return
         self.busy = False
+        if reply.status == wire.UNAVAILABLE:
+            self._unavailable(reply.text)
+            return
+        self._available()
         actions = self._chunk.astype(np.float64)
         max_age_ns = self._spec.max_age_s * 1e9
         if reply.status == wire.WRONG_SHAPE:
@@ -275,21 +319,33 @@ class PolicyWorker:
         elif not np.isfinite(actions).all():
             bad = ~np.isfinite(actions)
             self._fail("nan", f"{bad.sum()} of {bad.size} values, the first in action {bad.any(axis=1).argmax()}")
-        elif reply.done_ns - reply.t0_ns > max_age_ns:
-            self._fail("stale", self._age_words(reply.done_ns - reply.t0_ns))
-        elif now_ns - reply.t0_ns > max_age_ns:
+        elif reply.done_ns - self._asked_ns > max_age_ns:
+            self._fail("stale", self._age_words(reply.done_ns - self._asked_ns))
+        elif now_ns - self._asked_ns > max_age_ns:
             # The worker was in time and this loop was not: dropping the chunk is enough.
             self.failures["stale"] += 1
             self._events.emit(
                 "policy.stale",
-                f"dropped a chunk that the loop took too late: {self._age_words(now_ns - reply.t0_ns)}",
+                f"dropped a chunk that the loop took too late: {self._age_words(now_ns - self._asked_ns)}",
                 level="warning",
             )
         else:
-            latency_ns = now_ns - reply.t0_ns
+            latency_ns = now_ns - self._asked_ns
             self.latency.add(latency_ns)
             self.inference.add(reply.infer_ns)
             self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence))
+
+    def _unavailable(self, why: str) -> None:
+        """No chunk this time: the worker is well, and asked again."""
+        self.failures["unavailable"] += 1
+        if not self._away:
+            self._away = True
+            self._events.emit("policy.unavailable", f"the policy has no answer: {why}", level="warning", cause=why)
+
+    def _available(self) -> None:
+        if self._away:
+            self._away = False
+            self._events.emit("policy.available", "the policy answers again")
 
     def _age_words(self, age_ns: int) -> str:
         return f"{age_ns / 1e9:.3f} s after its observation, allowed are {self._spec.max_age_s:g} s"

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from runtime.policy.errors import PolicyError
 from runtime.policy.latency import Latency
 from runtime.policy.policy import Failure
 from runtime.policy.spec import WorkerSpec
-from runtime.policy.worker.backends import Backend, load, normalise
+from runtime.policy.worker.backends import abilities, load, normalise
 from runtime.policy.worker.errors import WrongShape, words
+from runtime.policy.worker.wire import Can
 
 
 class InlinePolicy:
@@ -35,6 +37,8 @@ class InlinePolicy:
         self.ready = False
         self.busy = False
         self.observation = np.zeros(spec.observation_size, np.float32)
+        self.plan = np.zeros((spec.horizon, spec.action_size), np.float32)
+        self.can = Can(0)
         self.failures: Counter[Failure] = Counter()
         self.latency = Latency()
         self.inference = Latency()
@@ -43,7 +47,8 @@ class InlinePolicy:
         self._events = events
         self._on_chunk = on_chunk
         self._clock = clock
-        self._backend: Backend | None = None
+        self._backend: Any = None
+        self._task = ""
         self._sequence = 0
 
     async def start(self) -> None:
@@ -51,15 +56,20 @@ class InlinePolicy:
         spec = self._spec
         sys.path[:0] = [path for path in spec.paths if path not in sys.path]
         try:
-            self._backend = load(spec.backend, spec.model, {**spec.options, "threads": spec.threads})
+            self._backend = load(spec.backend, spec.model, {**spec.options, **spec.given})
+            self.can = abilities(self._backend) & Can.TASK
+            self.set_task(self._task)
             normalise(self._backend.infer(np.zeros_like(self.observation)), spec.horizon, spec.action_size)
         except Exception as error:
             raise PolicyError(f"the policy cannot start: {words(error)}") from error
         self.ready = True
         self._events.emit("policy.ready", f"the policy is ready inside the tick: backend {spec.backend}")
 
-    def request(self, t0_ns: int) -> bool:
-        """Run a whole inference and deliver its chunk, stamped with the time when it is done."""
+    def request(self, t0_ns: int, known: int = 0, delay: int = 0) -> bool:
+        """Run a whole inference and deliver its chunk, stamped with the time when it is done.
+
+        It continues no plan: while it thinks, there is none.
+        """
         if not self.ready or self._backend is None:
             return False
         self._sequence += 1
@@ -78,9 +88,15 @@ class InlinePolicy:
             return True
         now_ns = self._clock()
         self.inference.add(now_ns - start_ns)
-        self.latency.add(now_ns - t0_ns)
-        self._on_chunk(Chunk(now_ns, actions, now_ns - t0_ns, self._sequence))
+        self.latency.add(now_ns - start_ns)
+        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence))
         return True
+
+    def set_task(self, prompt: str) -> None:
+        """What to do from the next request on; without effect on a policy that has no tasks."""
+        self._task = prompt
+        if self.can & Can.TASK:
+            self._backend.set_task(prompt)
 
     async def close(self) -> None:
         """Let go of the model."""

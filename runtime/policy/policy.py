@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.policy.latency import Latency
+from runtime.policy.worker.wire import Can
 
 Observation = NDArray[np.float32]
 
-Failure = Literal["crashed", "hung", "nan", "wrong_shape", "stale", "error"]
+Failure = Literal["crashed", "hung", "nan", "wrong_shape", "stale", "error", "unavailable"]
 """What can go wrong; the event is called `policy.` and this word."""
 
 
@@ -25,9 +26,13 @@ class Policy(Protocol):
     """A request is under way."""
     observation: Observation
     """The caller writes the next observation here, shape (N,), while ready and not busy."""
+    plan: Observation
+    """Likewise the plan that the chunk is to continue, shape (H, A)."""
+    can: Can
+    """What it can do besides giving chunks; known once it is ready."""
     failures: Counter[Failure]
     latency: Latency
-    """From the time of the observation to the arrival of the chunk."""
+    """From the request to the arrival of the chunk."""
     inference: Latency
     """The inference alone, with the injected latency."""
     restarts: int
@@ -35,8 +40,14 @@ class Policy(Protocol):
     async def start(self) -> None:
         """Load the model and warm it up. Raises PolicyError in the words of whatever refused."""
 
-    def request(self, t0_ns: int) -> bool:
-        """Ask for a chunk for `observation`, taken at `t0_ns`. False when not ready or busy."""
+    def request(self, t0_ns: int, known: int = 0, delay: int = 0) -> bool:
+        """Ask for a chunk for `observation` whose action 0 is meant for `t0_ns`. False when not ready or busy.
+
+        `known`: so many rows of `plan` are to be continued; `delay`: so many of those run until the chunk arrives.
+        """
+
+    def set_task(self, prompt: str) -> None:
+        """What to do from the next request on; without effect on a policy that has no tasks."""
 
     async def close(self) -> None:
         """Stop and leave nothing behind. Never raises."""

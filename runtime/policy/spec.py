@@ -21,6 +21,8 @@ class WorkerSpec:
     """N: length of the observation vector."""
     horizon: int
     """H: actions in a chunk."""
+    period_s: float
+    """Time between two actions, s."""
     action_size: int
     """A: values in an action."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -40,4 +42,15 @@ class WorkerSpec:
     max_age_s: float = 1.0
     """A chunk whose observation was older than this when the inference ended is stale, s."""
     load_timeout_s: float = 60.0
-    """A worker that is not ready this long after its start hangs, s."""
+    """A worker that has said nothing this long after its start hangs, s."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Options that every backend is given beside its own: `backends.GIVEN`."""
+        return {
+            "threads": self.threads,
+            "timeout": self.timeout_s,
+            "period": self.period_s,
+            "horizon": self.horizon,
+            "action_size": self.action_size,
+        }

@@ -35,6 +35,7 @@ class Rig:
             "backend": "model_zoo:Moody",
             "observation_size": 5,
             "horizon": 4,
+            "period_s": 0.02,
             "action_size": 3,
             "timeout_s": 10.0,
             "max_age_s": 10.0,

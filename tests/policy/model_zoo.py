@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from runtime.policy.worker import wire
+from runtime.policy.worker.errors import Unavailable
 
 HORIZON, SIZE = 4, 3
 
@@ -25,6 +26,30 @@ class Ramp:
 
     def infer(self, observation):
         return np.arange(HORIZON)[:, None] + np.full((HORIZON, SIZE), observation.sum())
+
+
+class Able(Ramp):
+    """It continues plans and has a task: both show in its actions. Away while the first value is -1."""
+
+    def __init__(self, model, options):
+        super().__init__(model, options)
+        self.task = "none"
+        self.away = options.get("away", 0)
+
+    def set_task(self, prompt):
+        self.task = prompt
+
+    def infer(self, observation):
+        if self.away or observation[0] == -1:
+            self.away = max(self.away - 1, 0)
+            raise Unavailable("the server is away")
+        return np.full((HORIZON, SIZE), float(len(self.task)))
+
+    def continue_plan(self, observation, plan, delay):
+        chunk = self.infer(observation)
+        chunk[: len(plan)] = plan
+        chunk[delay:] += 100
+        return chunk
 
 
 class Moody(Ramp):

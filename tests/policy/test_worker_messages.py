@@ -14,22 +14,30 @@ from runtime.policy.worker.errors import WrongShape
 
 def test_messages_survive_the_socket():
     for message in (
-        wire.Hello(wire.OK, 1, 2**40, "ready"),
+        wire.Hello(wire.OK, 1, 2**40, wire.Can.TASK, "ready"),
         wire.Reply(wire.ERROR, 2**40, 2**50, 3, 4, 50, 7, "größer"),
         wire.Reply(wire.OK, 1, 2, 3, 4, 5, 6),
     ):
         assert wire.parse(message.pack()) == message
+    for order in (wire.Request(1, 2**50, 50, 10), wire.Task("place the cup, größer")):
+        assert wire.parse_order(order.pack()) == order
 
 
 def test_a_long_error_is_cut_to_one_message():
     assert len(wire.Reply(wire.ERROR, 1, 2, 3, 4, 5, 6, "ü" * 100_000).pack()) == wire.MESSAGE_MAX
-    assert wire.parse(wire.Hello(wire.ERROR, 1, 2, "ü" * 100_000).pack()).text.startswith("üüü")
+    assert wire.parse(wire.Hello(wire.ERROR, 1, 2, 0, "ü" * 100_000).pack()).text.startswith("üüü")
 
 
 @pytest.mark.parametrize("message", [b"", b"\x00", b"\x01", b"\x02" + bytes(40), b"\x03" + bytes(100)])
 def test_what_is_no_message_is_refused(message):
     with pytest.raises(ValueError, match="expected 1 or 2"):
         wire.parse(message)
+
+
+@pytest.mark.parametrize("message", [b"", b"\x03", b"\x03" + bytes(100), b"\x01"])
+def test_what_is_no_order_is_refused(message):
+    with pytest.raises(ValueError, match="expected 3 or 4"):
+        wire.parse_order(message)
 
 
 @pytest.fixture
@@ -43,9 +51,11 @@ def test_both_sides_see_the_same_numbers(shared):
     ours, theirs = memory.SharedMemory(shared), memory.SharedMemory(shared)
     ours.observation[:] = np.arange(48)
     theirs.chunk[:] = np.arange(350).reshape(50, 7)
+    ours.plan[:] = -1
     assert theirs.observation.tolist() == list(range(48))
     assert ours.chunk.shape == (50, 7)
     assert ours.chunk[49, 6] == 349.0
+    assert theirs.plan.tolist() == [[-1] * 7] * 50
     assert theirs.observation.tolist() == list(range(48)), "the regions must not overlap"
 
 
@@ -56,7 +66,7 @@ def test_a_worker_cannot_take_the_memory_away(shared):
 
 def test_the_memory_of_another_release_is_refused(shared):
     os.pwrite(shared, b"\xff", 8)
-    with pytest.raises(ValueError, match=r"version 255, expected .* version 1"):
+    with pytest.raises(ValueError, match=r"version 255, expected .* version 2"):
         memory.SharedMemory(shared)
 
 

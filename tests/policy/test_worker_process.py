@@ -24,7 +24,7 @@ from runtime.policy.client import PolicyWorker
 from runtime.policy.spec import WorkerSpec
 
 async def main():
-    spec = WorkerSpec(backend="model_zoo:Moody", observation_size=5, horizon=4, action_size=3,
+    spec = WorkerSpec(backend="model_zoo:Moody", observation_size=5, horizon=4, action_size=3, period_s=0.02,
                       paths=(sys.argv[1],), timeout_s=1000.0)
     worker = PolicyWorker(spec, Events(), print)
     await worker.start()

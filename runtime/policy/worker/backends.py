@@ -14,22 +14,51 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.policy.worker.errors import BackendError, WrongShape
+from runtime.policy.worker.wire import Can
 
 GROUP = "reflexd.policies"
 
 
+GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
+"""Options that every backend is given beside the config's: threads for one inference, the longest time for one
+(s), time between two actions (s), H and A."""
+
+
 class Backend(Protocol):
-    """A loaded model."""
+    """A loaded model. It may have two more methods, which make it able to do more:
+
+    `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
+    shape (K, A), K <= H: row i is what runs at the moment of action i if nothing new comes, in the policy's own
+    numbers. The first `delay` rows are expected to have run when the answer arrives.
+
+    `set_task(prompt)` says what to do from the next inference on; called once before the first.
+    """
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
-        """Load `model`, a path or "". `options` are the config's, with `threads` (int) always among them."""
+        """Load `model`, a path or "". `options` are the config's and those of `GIVEN`."""
 
     def infer(self, observation: npt.NDArray[np.float32]) -> npt.ArrayLike:
-        """Actions for an observation, shape (N,): (H, A), (1, H, A), or with H = 1 also (A,)."""
+        """Actions for an observation, shape (N,): (H, A), (1, H, A), or with H = 1 also (A,).
+
+        Raises Unavailable when there is no answer this time, and the next call may have one.
+        """
 
 
-def load(name: str, model: str, options: dict[str, Any]) -> Backend:
-    """The backend called `name` with its model loaded. Raises BackendError, or what the backend raises."""
+def abilities(backend: Backend) -> Can:
+    """What it can do besides `infer`."""
+    methods = {"continue_plan": Can.CONTINUE, "set_task": Can.TASK}
+    return Can(sum(can for name, can in methods.items() if callable(getattr(backend, name, None))))
+
+
+def check_options(name: str, options: dict[str, Any], *known: str) -> None:
+    """Raises BackendError for options that backend `name` does not know."""
+    unknown = sorted(set(options) - {*GIVEN, *known})
+    if unknown:
+        raise BackendError(f"backend {name}: found options {', '.join(unknown)}, expected {' or '.join(known)}")
+
+
+def load(name: str, model: str, options: dict[str, Any]) -> Any:
+    """The `Backend` called `name` with its model loaded. Raises BackendError, or what the backend raises."""
     backend: Backend = _find(name)(model, options)
     if not callable(getattr(backend, "infer", None)):
         raise BackendError(

@@ -13,6 +13,10 @@ class BackendError(Exception):
     """A backend cannot be had or used; the text is meant for a person."""
 
 
+class Unavailable(BackendError):
+    """There is no answer this time, and nothing is wrong with the worker: a server is away, or too slow."""
+
+
 class WrongShape(BackendError):
     """Model and config disagree on the size of the observation or of the chunk."""
 

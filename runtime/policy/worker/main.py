@@ -37,12 +37,11 @@ def main(argument: str) -> None:
             _check_numpy()
             from runtime.policy.worker.serve import Server
 
-            server = Server(settings)
+            Server(settings).serve(channel)
         except Exception as error:
             status = wire.WRONG_SHAPE if isinstance(error, WrongShape) else wire.ERROR
-            channel.send(wire.Hello(status, 0, 0, words(error)).pack())
+            channel.send(wire.Hello(status, 0, 0, 0, words(error)).pack())
             sys.exit(1)
-        server.serve(channel)
 
 
 def _close_foreign(settings: dict[str, Any]) -> None:

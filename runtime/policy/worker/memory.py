@@ -1,4 +1,4 @@
-"""The memory that daemon and worker share: one observation, one chunk, and a header that says their sizes.
+"""The memory that daemon and worker share: one observation, one plan, one chunk, and a header with their sizes.
 
 There is one request at a time, and the messages on the socket order the accesses: no locks are needed.
 Runs in the worker's interpreter: Python 3.9, numpy and the standard library only.
@@ -14,10 +14,10 @@ import struct
 import numpy as np
 
 _MAGIC = b"reflexd\x00"
-_VERSION = 1
+_VERSION = 2
 # magic, version, observation size, horizon, action size
 _HEADER = struct.Struct("<8sIIII")
-# Both regions start on a cache line of their own.
+# All regions start on a cache line of their own.
 _LINE = 64
 
 
@@ -29,7 +29,7 @@ def create(observation_size: int, horizon: int, action_size: int) -> int:
     """Descriptor of new shared memory for these sizes. The caller closes it."""
     descriptor = os.memfd_create("reflexd-policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(descriptor, _LINE + _lines(4 * observation_size) + 4 * horizon * action_size)
+        os.ftruncate(descriptor, _LINE + _lines(4 * observation_size) + 2 * _lines(4 * horizon * action_size))
         # A worker that goes wild and shrinks the file would otherwise kill the daemon with SIGBUS.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         os.pwrite(descriptor, _HEADER.pack(_MAGIC, _VERSION, observation_size, horizon, action_size), 0)
@@ -40,7 +40,7 @@ def create(observation_size: int, horizon: int, action_size: int) -> int:
 
 
 class SharedMemory:
-    """Both arrays of the memory behind a descriptor; they live as long as somebody holds one of them."""
+    """The arrays of the memory behind a descriptor; they live as long as somebody holds one of them."""
 
     def __init__(self, descriptor: int) -> None:
         """Raises ValueError when it is not such memory. Does not close the descriptor."""
@@ -53,7 +53,9 @@ class SharedMemory:
             )
         self.observation = np.frombuffer(memory, np.float32, size, _LINE)
         """float32, shape (N,)."""
-        self.chunk = np.frombuffer(memory, np.float32, horizon * action_size, _LINE + _lines(4 * size)).reshape(
-            horizon, action_size
-        )
+        shape, place = (horizon, action_size), _LINE + _lines(4 * size)
+        self.plan = np.frombuffer(memory, np.float32, horizon * action_size, place).reshape(shape)
+        """What the chunk continues, float32, shape (H, A), of which the first rows count."""
+        place += _lines(4 * horizon * action_size)
+        self.chunk = np.frombuffer(memory, np.float32, horizon * action_size, place).reshape(shape)
         """float32, shape (H, A)."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.policy.worker.backends import check_options
 from runtime.policy.worker.errors import BackendError, WrongShape
 
 
@@ -26,9 +27,7 @@ class OnnxBackend:
                 f"{sys.executable} cannot import onnxruntime ({error}); install it there (for reflexd's own "
                 "interpreter: the extra reflexd[onnx]) or name another interpreter in policy.python"
             ) from error
-        unknown = sorted(set(options) - {"threads", "input", "output"})
-        if unknown:
-            raise BackendError(f"backend onnx: found options {', '.join(unknown)}, expected input or output")
+        check_options("onnx", options, "input", "output")
         if not os.path.isfile(model):
             raise BackendError(f"no model file at {model!r}; expected the path of an ONNX file")
         settings = onnxruntime.SessionOptions()

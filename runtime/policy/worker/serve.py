@@ -6,6 +6,7 @@ Runs in the worker's interpreter: Python 3.9, numpy and the standard library onl
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 import time
@@ -15,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from runtime.policy.worker import wire
-from runtime.policy.worker.backends import load, normalise
-from runtime.policy.worker.errors import WrongShape, words
+from runtime.policy.worker.backends import abilities, load, normalise
+from runtime.policy.worker.errors import Unavailable, WrongShape, words
 from runtime.policy.worker.memory import SharedMemory
+
+# Between two tries to warm up a backend that is not there yet.
+_RETRY_S = 1.0
 
 
 class Server:
-    """A loaded and warmed-up model."""
+    """A loaded model."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         """Raises BackendError, or what the backend raises."""
@@ -29,47 +33,70 @@ class Server:
         self._memory = SharedMemory(settings["memory"])
         os.close(settings["memory"])
         self._latency_ns = int(settings["latency_s"] * 1e9)
-        options = {**settings["options"], "threads": settings["threads"]}
+        options = {**settings["options"], **settings["given"]}
         self._backend = load(settings["backend"], settings["model"], options)
-        loaded_ns = time.monotonic_ns()
-        # The first inference is many times slower than the others: the robot should not wait for it.
-        self._infer(np.zeros_like(self._memory.observation))
-        self._hello = wire.Hello(
-            wire.OK,
-            loaded_ns - start_ns,
-            time.monotonic_ns() - loaded_ns,
-            f"backend {settings['backend']}, Python {sys.version.split()[0]}, numpy {np.__version__}",
-        )
+        self._can = abilities(self._backend)
+        if self._can & wire.Can.TASK:
+            self._backend.set_task(settings["task"])
+        self._load_ns = time.monotonic_ns() - start_ns
+        self._name = f"backend {settings['backend']}, Python {sys.version.split()[0]}, numpy {np.__version__}"
 
     def serve(self, channel: socket.socket) -> None:
-        """Answer requests until the daemon closes its end."""
+        """Warm up, then answer requests until the daemon closes its end. Raises what the warm-up raises."""
         try:
-            channel.send(self._hello.pack())
-            while True:
-                request = channel.recv(wire.REQUEST.size)
-                if not request:
+            while not self._warm_up(channel):
+                # The daemon says nothing before the hello that it waits for: there is something when it has gone.
+                if select.select([channel], [], [], _RETRY_S)[0]:
                     return
-                channel.send(self._answer(*wire.REQUEST.unpack(request)).pack())
+            while True:
+                message = channel.recv(wire.MESSAGE_MAX)
+                if not message:
+                    return
+                order = wire.parse_order(message)
+                if isinstance(order, wire.Request):
+                    channel.send(self._answer(order).pack())
+                elif self._can & wire.Can.TASK:
+                    self._backend.set_task(order.prompt)
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    def _infer(self, observation: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        chunk = self._memory.chunk
-        chunk[:] = normalise(self._backend.infer(observation), *chunk.shape)
+    def _warm_up(self, channel: socket.socket) -> bool:
+        """The first inference is many times slower than the others: the robot should not wait for it."""
+        start_ns = time.monotonic_ns()
+        status, text = wire.OK, self._name
+        try:
+            self._infer(np.zeros_like(self._memory.observation), wire.Request(0, 0))
+        except Unavailable as error:
+            status, text = wire.UNAVAILABLE, words(error)
+        hello = wire.Hello(status, self._load_ns, time.monotonic_ns() - start_ns, self._can, text)
+        channel.send(hello.pack())
+        return status == wire.OK
 
-    def _answer(self, sequence: int, t0_ns: int) -> wire.Reply:
+    def _infer(self, observation: np.ndarray[Any, np.dtype[np.float32]], request: wire.Request) -> None:
+        chunk = self._memory.chunk
+        if request.known and self._can & wire.Can.CONTINUE:
+            plan = self._memory.plan[: request.known].copy()
+            output = self._backend.continue_plan(observation, plan, request.delay)
+        else:
+            output = self._backend.infer(observation)
+        chunk[:] = normalise(output, *chunk.shape)
+
+    def _answer(self, request: wire.Request) -> wire.Reply:
         start_ns = time.monotonic_ns()
         status, text = wire.OK, ""
         try:
             # A copy: a backend may keep it, and the daemon writes the next one into the same place.
-            self._infer(self._memory.observation.copy())
+            self._infer(self._memory.observation.copy(), request)
+        except Unavailable as error:
+            status, text = wire.UNAVAILABLE, words(error)
         except Exception as error:
             traceback.print_exc()
             status = wire.WRONG_SHAPE if isinstance(error, WrongShape) else wire.ERROR
             text = words(error)
         remaining_ns = start_ns + self._latency_ns - time.monotonic_ns()
-        if remaining_ns > 0:
+        if remaining_ns > 0 and status == wire.OK:
             time.sleep(remaining_ns / 1e9)
         done_ns = time.monotonic_ns()
-        horizon, action_size = self._memory.chunk.shape
-        return wire.Reply(status, sequence, t0_ns, done_ns - start_ns, done_ns, horizon, action_size, text)
+        infer_ns = done_ns - start_ns
+        horizon, size = self._memory.chunk.shape
+        return wire.Reply(status, request.sequence, request.t0_ns, infer_ns, done_ns, horizon, size, text)

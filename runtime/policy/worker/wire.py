@@ -7,26 +7,66 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import IntFlag
 
 HELLO = 1
 REPLY = 2
+REQUEST = 3
+TASK = 4
 
 OK = 0
 ERROR = 1
 WRONG_SHAPE = 2
+UNAVAILABLE = 3
+"""No chunk this time, and nothing is wrong with the worker. As a hello: another one follows once there is."""
+
+
+class Can(IntFlag):
+    """What a backend can do besides `infer`, see `runtime.policy.worker.backends`."""
+
+    CONTINUE = 1
+    TASK = 2
+
 
 # The longest message; error texts are cut to fit.
 MESSAGE_MAX = 8192
 
-# sequence, t0_ns
-REQUEST = struct.Struct("<qq")
-
-_HELLO = struct.Struct("<BBxxxxxxqq")
+_REQUEST = struct.Struct("<BxxxxxxxqqII")
+_HELLO = struct.Struct("<BBBxxxxxqq")
 _REPLY = struct.Struct("<BBxxxxxxqqqqII")
 
 
 def _encode(text: str, room: int) -> bytes:
     return text.encode("utf-8", "replace")[:room]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Ask for a chunk; the observation lies in the shared memory, with the plan that the chunk continues."""
+
+    sequence: int
+    t0_ns: int
+    """CLOCK_MONOTONIC time that action 0 is meant for, ns."""
+    known: int = 0
+    """Rows of the plan (K), at most H; row i is what runs at the moment of action i if nothing new comes. 0: there
+    is none, or nobody wants it continued."""
+    delay: int = 0
+    """So many of them (d) are expected to have run when the answer arrives, at most K."""
+
+    def pack(self) -> bytes:
+        """The message as bytes."""
+        return _REQUEST.pack(REQUEST, self.sequence, self.t0_ns, self.known, self.delay)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the policy has to do from the next request on."""
+
+    prompt: str
+
+    def pack(self) -> bytes:
+        """The message as bytes, its text cut to fit."""
+        return bytes([TASK]) + _encode(self.prompt, MESSAGE_MAX - 1)
 
 
 @dataclass(frozen=True)
@@ -38,12 +78,14 @@ class Hello:
     """Time to import and load, ns."""
     warm_ns: int
     """Time of the first inference, on zeros, ns."""
+    can: int
+    """`Can` bits."""
     text: str
     """What was loaded, or what is wrong."""
 
     def pack(self) -> bytes:
         """The message as bytes, its text cut to fit."""
-        head = _HELLO.pack(HELLO, self.status, self.load_ns, self.warm_ns)
+        head = _HELLO.pack(HELLO, self.status, self.can, self.load_ns, self.warm_ns)
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
 
@@ -78,14 +120,24 @@ class Reply:
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
 
+def parse_order(message: bytes) -> Request | Task:
+    """The daemon's message in `message`. Raises ValueError when it is none."""
+    kind = message[0] if message else 0
+    if kind == REQUEST and len(message) == _REQUEST.size:
+        return Request(*_REQUEST.unpack(message)[1:])
+    if kind == TASK:
+        return Task(message[1:].decode("utf-8", "replace"))
+    raise ValueError(f"found a message of {len(message)} bytes and kind {kind}, expected {REQUEST} or {TASK}")
+
+
 def parse(message: bytes) -> Hello | Reply:
-    """The message in `message`. Raises ValueError when it is none of ours."""
+    """The worker's message in `message`. Raises ValueError when it is none."""
     kind = message[0] if message else 0
     if kind == REPLY and len(message) >= _REPLY.size:
         _, status, sequence, t0_ns, infer_ns, done_ns, horizon, size = _REPLY.unpack_from(message)
         text = message[_REPLY.size :].decode("utf-8", "replace")
         return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text)
     if kind == HELLO and len(message) >= _HELLO.size:
-        _, status, load_ns, warm_ns = _HELLO.unpack_from(message)
-        return Hello(status, load_ns, warm_ns, message[_HELLO.size :].decode("utf-8", "replace"))
+        _, status, can, load_ns, warm_ns = _HELLO.unpack_from(message)
+        return Hello(status, load_ns, warm_ns, can, message[_HELLO.size :].decode("utf-8", "replace"))
     raise ValueError(f"found a message of {len(message)} bytes and kind {kind}, expected 1 or 2")

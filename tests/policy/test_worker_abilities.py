@@ -1,0 +1,82 @@
+"""What a backend may be able to do besides answering: continue a plan, have a task, be away for a while."""
+
+import os
+import signal
+
+from runtime.policy.inline import InlinePolicy
+from runtime.policy.worker.wire import Can
+
+SIZE = 3
+
+
+async def answer(bench, *request):
+    """The actions of the next chunk."""
+    seen = len(bench.chunks)
+    assert bench.worker.request(bench.now(), *request)
+    await bench.until(lambda: len(bench.chunks) > seen, "a chunk")
+    return bench.chunks[-1].actions
+
+
+async def test_a_plan_is_continued(rig):
+    bench = rig(backend="model_zoo:Able")
+    await bench.worker.start()
+    assert bench.worker.can == Can.CONTINUE | Can.TASK
+    bench.worker.plan[:3] = [[7.0] * SIZE, [8.0] * SIZE, [9.0] * SIZE]
+    chunk = await answer(bench, 3, 1)
+    assert chunk[:, 0].tolist() == [7.0, 108.0, 109.0, 100.0]
+    chunk = await answer(bench)
+    assert chunk[:, 0].tolist() == [0.0] * 4, "nobody wanted it continued"
+
+
+async def test_a_backend_that_can_do_nothing_else_is_not_asked_to(rig):
+    bench = rig(backend="model_zoo:Ramp")
+    await bench.worker.start()
+    assert bench.worker.can == 0
+    bench.worker.set_task("anything")
+    assert (await answer(bench, 3, 1))[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+async def test_a_task_is_set_before_the_start_and_later_and_outlives_the_worker(rig):
+    bench = rig(backend="model_zoo:Able")
+    bench.worker.set_task("four")
+    await bench.worker.start()
+    assert (await answer(bench))[0, 0] == 4
+    bench.worker.set_task("sevenths")
+    assert (await answer(bench))[0, 0] == 8
+    os.kill(bench.worker.pid, signal.SIGKILL)
+    await bench.until(lambda: bench.worker.ready and bench.worker.restarts, "a restart")
+    assert (await answer(bench))[0, 0] == 8
+
+
+async def test_a_backend_that_is_away_costs_one_chunk_and_no_worker(rig):
+    bench = rig(backend="model_zoo:Able")
+    await bench.worker.start()
+    pid = bench.worker.pid
+    for _ in range(2):
+        bench.worker.observation[0] = -1
+        assert bench.worker.request(bench.now())
+        await bench.until(lambda: not bench.worker.busy, "an answer")
+    bench.worker.observation[0] = 0
+    await answer(bench)
+    assert bench.worker.failures == {"unavailable": 2}
+    assert bench.worker.pid == pid
+    assert bench.events.counts["policy.unavailable"] == bench.events.counts["policy.available"] == 1
+
+
+async def test_a_backend_that_is_away_at_the_start_is_waited_for(rig):
+    bench = rig(backend="model_zoo:Able", options={"away": 1})
+    await bench.worker.start()
+    assert not bench.worker.ready
+    assert not bench.worker.request(bench.now())
+    bench.worker.set_task("late")
+    await bench.until(lambda: bench.worker.ready, "the backend")
+    assert (await answer(bench))[0, 0] == 4
+
+
+async def test_inside_the_tick_there_is_a_task_as_well(rig, zoo):
+    bench = rig(backend="model_zoo:Able")
+    policy = InlinePolicy(bench.worker._spec, bench.events, bench.chunks.append)
+    await policy.start()
+    policy.set_task("three")
+    assert policy.request(0)
+    assert bench.chunks[-1].actions[0, 0] == 5
