@@ -85,7 +85,8 @@ class PolicyWorker:
         self._t0_ns = 0
         self._asked_ns = 0
         self._unread = b""
-        self._task = ""
+        self._task = self._told = ""
+        """What is to be done, and what the worker knows of that."""
         self._away = False
         """It has no answer for the time being, and somebody was told."""
 
@@ -118,6 +119,9 @@ class PolicyWorker:
         self._sequence += 1
         self._t0_ns = t0_ns
         try:
+            if self._told != self._task:
+                process.send(wire.Task(self._task).pack())
+                self._told = self._task
             process.send(wire.Request(self._sequence, t0_ns, known, delay).pack())
         except OSError:
             # It has just died: the descriptor that says so is already readable.
@@ -128,10 +132,8 @@ class PolicyWorker:
 
     def set_task(self, prompt: str) -> None:
         """What to do from the next request on; without effect on a policy that has no tasks."""
+        # Told with the request: the worker is idle then, so its socket has room, however often this is called.
         self._task = prompt
-        if self.ready and self._process is not None:
-            with contextlib.suppress(OSError):  # it has just died; the next one is told at its start
-                self._process.send(wire.Task(prompt).pack())
 
     async def close(self) -> None:
         """Ask the worker to leave, end it when it does not, give everything back."""
@@ -197,9 +199,8 @@ class PolicyWorker:
         self._backoff.ready(self._clock())
         self.can = wire.Can(said.can)
         self.ready = True
+        self._told = task
         self._available()
-        if self._task != task:
-            self.set_task(self._task)
         self._watch()
         self._events.emit(
             "policy.ready",

@@ -52,6 +52,15 @@ class Able(Ramp):
         return chunk
 
 
+class Picky(Able):
+    """It does not do everything."""
+
+    def set_task(self, prompt):
+        if prompt == "fly":
+            raise ValueError("I cannot fly")
+        super().set_task(prompt)
+
+
 class Moody(Ramp):
     """A good model until the observation says otherwise."""
 

@@ -48,6 +48,32 @@ async def test_a_task_is_set_before_the_start_and_later_and_outlives_the_worker(
     assert (await answer(bench))[0, 0] == 8
 
 
+async def test_a_chunk_under_way_is_one_for_the_old_task(rig):
+    bench = rig(backend="model_zoo:Able", latency_s=0.3)
+    bench.worker.set_task("four")
+    await bench.worker.start()
+    assert bench.worker.request(bench.now())
+    for number in range(2000):  # more than a socket holds
+        bench.worker.set_task("x" * number)
+    await bench.until(lambda: bench.chunks, "a chunk")
+    assert bench.chunks[-1].actions[0, 0] == 4
+    assert (await answer(bench))[0, 0] == 1999
+
+
+async def test_a_task_that_the_backend_refuses_is_left_by_choosing_another(rig):
+    bench = rig(backend="model_zoo:Picky")
+    await bench.worker.start()
+    bench.worker.set_task("fly")
+    assert bench.worker.request(bench.now())
+    await bench.failure("crashed")
+    refusal = await bench.failure("error")
+    assert "I cannot fly" in refusal.message
+    assert not bench.worker.ready
+    bench.worker.set_task("four")
+    await bench.until(lambda: bench.worker.ready, "a worker with another task")
+    assert (await answer(bench))[0, 0] == 4
+
+
 async def test_a_backend_that_is_away_costs_one_chunk_and_no_worker(rig):
     bench = rig(backend="model_zoo:Able")
     await bench.worker.start()
