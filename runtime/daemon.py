@@ -46,6 +46,7 @@ from runtime.policy.inline import InlinePolicy
 from runtime.policy.planner import Planner
 from runtime.policy.policy import Policy
 from runtime.policy.spec import WorkerSpec
+from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
@@ -55,7 +56,7 @@ from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.stages.build import commissioning
 from runtime.stages.parts import parts
-from runtime.status import headline, joints, limits, memory_mb, status
+from runtime.status import headline, joints, known_tasks, limits, memory_mb, status
 from runtime.watches import build_watches
 from safety.beat import Heartbeat
 from safety.envelope import Envelope
@@ -336,8 +337,11 @@ class Daemon:
         config = self.config.policy
         assert config is not None
         commands = Commands(ranges(config), schedule(config))
-        fallback = self._build_planner(config.fallback, names, commands) if config.fallback is not None else None
-        self.planner = self._build_planner(config, names, commands, config.inline, fallback)
+        tasks = Tasks(config.tasks, config.first_task, config.any_prompt)
+        fallback = (
+            self._build_planner(config.fallback, names, commands, tasks) if config.fallback is not None else None
+        )
+        self.planner = self._build_planner(config, names, commands, tasks, config.inline, fallback)
         self.policy = self.planner.policy
 
     def _build_planner(
@@ -345,11 +349,14 @@ class Daemon:
         config: Inference,
         names: list[str],
         commands: Commands,
+        tasks: Tasks,
         inline: bool = False,
         fallback: Planner | None = None,
     ) -> Planner:
         actions = ActionMap(config.action, names)
-        observation = ObservationBuilder(config.observation, names, self.sensors, commands.names, actions.size)
+        observation = ObservationBuilder(
+            config.observation, names, self.sensors, commands.names, actions.size, tasks
+        )
         spec = WorkerSpec(
             backend=config.backend,
             model=str(config.model or ""),
@@ -370,6 +377,12 @@ class Daemon:
         def on_chunk(chunk: Chunk) -> None:
             planner.lay(chunk)
 
+        def record(chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
+            # A chunk comes just when a tick is due: that goes first.
+            assert self.recorder is not None
+            add = partial(self.recorder.add_chunk, chunk, arrived_ns, seam_step, planner.task)
+            self.ticker.after_tick(add)
+
         policy = cast(
             Policy,
             InlinePolicy(spec, self.events, on_chunk)
@@ -388,15 +401,11 @@ class Daemon:
             ],
             config.interval,
             self.events,
-            self._record_chunk if self.recorder else None,
+            record if self.recorder else None,
             fallback=fallback,
         )
+        tasks.follow(policy.set_task)
         return planner
-
-    def _record_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
-        # A chunk comes just when a tick is due: that goes first.
-        assert self.recorder is not None
-        self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam_step))
 
     def _other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""
@@ -434,8 +443,20 @@ class Daemon:
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
             "command": operates(lambda args: robot.command(_numbers(args, "values"))),
+            "tasks": Handler(lambda args: known_tasks(self), Role.OBSERVER),
+            "task": operates(self._change_task),
             "move": operates(lambda args: robot.move(_numbers(args, "joints"))),
         }
+
+    def _change_task(self, args: dict[str, Any]) -> dict[str, Any]:
+        name, prompt = args.get("name"), args.get("prompt")
+        if isinstance(name, str) and prompt is None:
+            self.robot.task(name=name)
+        elif isinstance(prompt, str) and name is None:
+            self.robot.task(prompt=prompt)
+        else:
+            raise Refused("bad_request", "found no single text, expected either name or prompt, which is a text")
+        return known_tasks(self)
 
     async def _promote(self, args: dict[str, Any], peer: Peer) -> dict[str, Any]:
         by = args.get("by")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.daemon import Daemon
 
 CHANGEABLE = re.compile(
-    r"policy\.command\.\w+\.(default|min|max)|policy\.schedule"
+    r"policy\.command\.\w+\.(default|min|max)|policy\.schedule|policy\.task\.\w+\.(id|prompt)"
     # Not the daemon's business: a line for people, and what the emulator reads when it starts.
     r"|robot\.description|emulated\b.*"
 )
@@ -60,6 +60,7 @@ class Reload:
         daemon.config = config
         if daemon.planner is not None and config.policy is not None:
             daemon.planner.commands.replace(ranges(config.policy), schedule(config.policy))
+            daemon.planner.tasks.replace(config.policy.tasks)
         message = f"the config was reloaded: {', '.join(changed) or 'nothing has changed'}"
         facts: dict[str, Any] = {key: f"{old[key]} -> {new[key]}" for key in changed}
         daemon.events.emit("config.reloaded", message, **facts)

@@ -20,6 +20,7 @@ from runtime.events import Events
 from runtime.link.errors import Refused
 from runtime.policy.commands import CommandError
 from runtime.policy.planner import Planner
+from runtime.policy.tasks import TaskError
 from safety.gate import Gate
 from safety.supervisor import Supervisor
 
@@ -219,6 +220,26 @@ class Robot:
             self._planner.commands.set(values)
         except CommandError as error:
             raise Refused("bad_value", "nothing was changed", [str(error)]) from None
+
+    def task(self, name: str | None = None, prompt: str | None = None) -> None:
+        """Change the policy's task, from its next chunk on: to the one called `name`, or to `prompt`, words of the
+        operator's own. Raises Refused."""
+        if self._planner is None:
+            raise Refused("no_policy", "there is no policy: the config has no [policy]")
+        if not self._planner.has_tasks:
+            why = "it is not ready; `reflexctl status` tells why"
+            if self._planner.policy.ready:
+                why = "its observation has no source `task` or `task.one_hot`, and its backend takes no prompt"
+            raise Refused("policy", "the policy would not learn of a task", [why])
+        tasks = self._planner.tasks
+        before = tasks.now
+        try:
+            changed = tasks.choose(name) if name is not None else tasks.say(prompt or "")
+        except TaskError as error:
+            raise Refused("bad_value", "the task was not changed", [str(error)]) from None
+        if changed:
+            told = f"the policy's task changes from {before} to {tasks.now}, with its next chunk"
+            self._events.emit("policy.task", told, **tasks.now.recorded())
 
     def power_off(self, mode: Mode) -> None:
         """Called by the loop when the motors must be off from now on: see that they are."""

@@ -11,6 +11,7 @@ from drivers.bus import Bus, BusCounters
 from runtime import version
 from runtime.control.modes import LATCHED, Mode
 from runtime.policy.planner import Planner
+from runtime.policy.tasks import Tasks
 from safety.axis import Limit
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
             for s in daemon.sensors
         ],
         "commands": planner.commands.as_dict() if planner else {},
+        "task": planner.tasks.now.as_dict() if planner and planner.tasks.all else None,
         "recording": _recording(daemon),
         "realtime": [
             {"item": item.name, "achieved": item.achieved, "detail": item.detail} for item in daemon.realtime.items
@@ -107,6 +109,16 @@ def limits(daemon: Daemon) -> list[dict[str, Any]]:
         }
         for i, joint in enumerate(daemon.config.joints)
     ]
+
+
+def known_tasks(daemon: Daemon) -> dict[str, Any]:
+    """The policy's task in force, and those that there are."""
+    found = daemon.planner.tasks if daemon.planner is not None else Tasks()
+    return {
+        "task": found.now.as_dict(),
+        "tasks": [task.as_dict() for task in found.all],
+        "any_prompt": found.any_prompt,
+    }
 
 
 def headline(daemon: Daemon) -> str:

@@ -98,18 +98,21 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
                 continue
             output.write(output.as_json(event) if as_json else output.event(event))
     else:
-        args: dict[str, Any] = {}
+        op, args = command, dict[str, Any]()
         if command == "command":
             args = {"values": dict(arguments.values)}
         elif command == "move":
             args = {"joints": dict(arguments.joints)}
+        elif command == "task":
+            args = {key: text for key in ("name", "prompt") if (text := getattr(arguments, key)) is not None}
+            op = "task" if args else "tasks"
         elif command == "promote":
             args = {"by": arguments.by}
         elif command == "stop":
             args = {"failed": arguments.failed}
         elif command == "reset":
             args = {"healthy": arguments.healthy}
-        result = client.request(command, **args)
+        result = client.request(op, **args)
         if command == "version":
             result = {"reflexctl": version(), **result}
         output.write(output.as_json(result) if as_json else output.human(command, result))
@@ -228,6 +231,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command = add("command", "set the operator's commands to the policy, such as a body velocity")
     command.add_argument("values", nargs="+", type=_assignment, metavar="NAME=VALUE", help="for example vx=0.5")
+    task = add("task", "show the policy's tasks, or change the one in force, from its next chunk on")
+    chosen = task.add_mutually_exclusive_group()
+    chosen.add_argument("name", nargs="?", metavar="NAME", help="a task of the config")
+    chosen.add_argument("--prompt", metavar="TEXT", help="a task in words of your own, where the config allows it")
     stop = add("stop", "stop the motion and hold")
     stop.add_argument("--failed", action="store_true", help="and count the policy's run as a failed attempt")
     reset = add("reset", "leave ESTOP, FAULT or HELD, when their causes are gone, and let the policy start again")

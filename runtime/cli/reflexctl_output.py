@@ -39,6 +39,8 @@ def human(command: str, result: Any) -> str:
         return "\n".join(_stage({"stage": result}))
     if command in ("joints", "limits") and isinstance(result, list):
         return table(result)
+    if command == "task" and isinstance(result, dict):
+        return tasks(result)
     if result is None:
         return f"{command}: done"
     if isinstance(result, dict):
@@ -99,6 +101,15 @@ def preflight(told: Mapping[str, Any]) -> list[Line]:
         for name, reasons in told["checks"].items()
         for text in ([f"NO: {reason}" for reason in reasons] or ["ok"])
     ]
+
+
+def tasks(told: Mapping[str, Any]) -> str:
+    """The tasks that there are, the one in force with a mark; a prompt of the operator's own words comes last."""
+    now, known = told["task"], told["tasks"]
+    if not known:
+        return "the policy has no tasks"
+    rows = known if now in known else [*known, now]
+    return table([{"now": "*" if row == now else "", **row} for row in rows])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -208,6 +219,10 @@ def _rate(s: Mapping[str, Any]) -> str:
     return f"{got} of {plain(asked)} Hz, tick {plain(s['tick'])}, {plain(missed)} deadlines missed"
 
 
+def _task(s: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {plain(value)}" for key, value in s["task"].items() if value is not None)
+
+
 def _policy(s: Mapping[str, Any]) -> str:
     policy = dict(s["policy"])
     parts = [str(policy.pop("state", "-"))]
@@ -281,6 +296,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("plan", ("plan_ahead_s", "starved_ticks", "seam_step_max_rad"), _plan),
     ("limits hit", ("limits",), _same("limits")),
     ("commands", ("commands",), _same("commands")),
+    ("task", ("task",), _task),
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
     ("recording", ("recording",), _recording),

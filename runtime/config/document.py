@@ -46,6 +46,7 @@ daemon takes over:
 
 - `default`, `min` and `max` of commands of the policy (`[policy.command.NAME]`; a changed command is at its
   default again) and `[[policy.schedule]]`, both in force from the next start of the policy on;
+- `id` and `prompt` of tasks of the policy (`[policy.task.NAME]`); the task in force remains so;
 - `robot.description` and `[emulated]`, which are not the daemon's.
 
 When another key was changed, or the file has mistakes, nothing is taken over: the answer and one event name each

@@ -11,6 +11,7 @@ from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
 from runtime.config.zones import Geofence, ProtectiveField
+from runtime.policy.tasks import Task, prompt_problem
 from runtime.policy.terms import ActionTerm, ObservationTerm
 from safety.workspace.options import WorkspaceOptions
 
@@ -163,6 +164,23 @@ class CommandSpec(Options):
         return self
 
 
+class TaskSpec(Options):
+    """Something that the policy can do. It needs an id, a prompt or both."""
+
+    id: float | None = Field(default=None, allow_inf_nan=False)
+    """Number of the task, in the policy's own unit, for the observation's source `task`."""
+    prompt: str | None = None
+    """The task in words, for a backend that takes them. Left out: it is told an empty text."""
+
+    @model_validator(mode="after")
+    def _has_an_id_or_a_prompt(self) -> TaskSpec:
+        if self.id is None and self.prompt is None:
+            raise ValueError("found neither id nor prompt, expected at least one of them; add it")
+        if self.prompt is not None and (problem := prompt_problem(self.prompt)):
+            raise ValueError(f"prompt: {problem}; change it")
+        return self
+
+
 class ScheduleStep(Options):
     """Commands that are given by themselves at a moment of the run."""
 
@@ -216,7 +234,7 @@ class Inference(Options):
 
 class Fallback(Inference):
     """A second policy that takes over while the first one has no plan. Its worker is there all the time. It sees
-    the commands of the first. Left out: the robot holds instead."""
+    the commands and the task of the first. Left out: the robot holds instead."""
 
 
 class Policy(Inference):
@@ -226,10 +244,22 @@ class Policy(Inference):
     """Run the inference inside the tick, as a bad example: the tick waits for it."""
     command: dict[Name, CommandSpec] = Field(default_factory=dict)
     """Numbers that operators may set, by name: `[policy.command.vx]`."""
+    task: dict[Name, TaskSpec] = Field(default_factory=dict)
+    """What it can do, by names of your own: `[policy.task.pick]`. `reflexctl task` changes it while the policy
+    runs: its next chunk is one for the new task, and the plan in force goes on until then."""
+    first_task: str | None = None
+    """The task in force after every start of the daemon. Left out: the first one in the config."""
+    any_prompt: bool = False
+    """Let operators use words of their own, which no config has checked: `reflexctl task --prompt`."""
     schedule: tuple[ScheduleStep, ...] = ()
     """Commands that are given by themselves, in order of time."""
     fallback: Fallback | None = None
     """What takes over while it has no plan."""
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What it can do, in the config's order."""
+        return [Task(name, spec.id, spec.prompt or "") for name, spec in self.task.items()]
 
 
 class Recording(Options):

@@ -13,6 +13,7 @@ from runtime.config.models import Inference, Policy
 from runtime.config.paths import CLASS_PATTERN, Place, interpreter
 from runtime.config.words import found, one_of
 from runtime.policy.errors import TermsError
+from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
 
 POLICIES = "reflexd.policies"
@@ -24,17 +25,20 @@ def apply(draft: Draft) -> None:
     if policy is None:
         return
     _commands(draft, policy)
-    paths = _inference(draft, ("policy",), policy, policy.command)
+    tasks = Tasks(policy.tasks, any_prompt=policy.any_prompt)
+    paths = _inference(draft, ("policy",), policy, policy.command, tasks)
     if policy.fallback:
         place: Place = ("policy", "fallback")
-        fallback = policy.fallback.model_copy(update=_inference(draft, place, policy.fallback, policy.command))
-        paths["fallback"] = fallback
+        own = _inference(draft, place, policy.fallback, policy.command, tasks)
+        paths["fallback"] = policy.fallback.model_copy(update=own)
     draft.policy = policy.model_copy(update=paths)
 
 
-def _inference(draft: Draft, place: Place, policy: Inference, commands: Iterable[str]) -> dict[str, Any]:
+def _inference(
+    draft: Draft, place: Place, policy: Inference, commands: Iterable[str], tasks: Tasks
+) -> dict[str, Any]:
     """Terms, rates, files and the backend. Returns the keys whose paths become absolute."""
-    _terms(draft, place, policy, commands)
+    _terms(draft, place, policy, commands, tasks)
     control = draft.control
     if control and policy.rate > control.rate:
         draft.report(
@@ -113,7 +117,7 @@ def _commands(draft: Draft, policy: Policy) -> None:
                 )
 
 
-def _terms(draft: Draft, place: Place, policy: Inference, commands: Iterable[str]) -> None:
+def _terms(draft: Draft, place: Place, policy: Inference, commands: Iterable[str], tasks: Tasks) -> None:
     """The names in observations and actions, and how long their lists are."""
     if None in draft.joints or None in draft.sensors or not draft.joints:
         return
@@ -125,7 +129,7 @@ def _terms(draft: Draft, place: Place, policy: Inference, commands: Iterable[str
     except TermsError as error:
         _report_terms(draft, place, "action", error)
     try:
-        ObservationBuilder(policy.observation, joints, sensors, list(commands), size)
+        ObservationBuilder(policy.observation, joints, sensors, list(commands), size, tasks)
     except TermsError as error:
         _report_terms(draft, place, "observation", error)
 

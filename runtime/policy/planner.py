@@ -15,6 +15,7 @@ from runtime.policy.chunk import Chunk
 from runtime.policy.commands import Commands
 from runtime.policy.policy import Policy
 from runtime.policy.terms import ActionMap, ObservationBuilder
+from runtime.policy.worker.wire import Can
 
 
 class Planner:
@@ -45,6 +46,9 @@ class Planner:
         self.fallback = fallback
         self.timeline = timeline
         self.commands = commands
+        self.tasks = observation.tasks
+        self.task = self.tasks.now
+        """What the last request was for, and so the chunk that answers it."""
         self.starved_ticks = 0
         self.starved = False
         """The plan has run out, and that of the fallback; the robot holds."""
@@ -68,6 +72,11 @@ class Planner:
         self._next_ns = self._began_ns = 0
         self._raw: Floats = np.zeros((1, actions.size))
         self._hold: Floats = np.zeros(0)
+
+    @property
+    def has_tasks(self) -> bool:
+        """The policy learns of the task: its observation shows it, or its backend is told."""
+        return self._observation.shows_task or Can.TASK in self.policy.can
 
     @property
     def falls_back(self) -> bool:
@@ -167,6 +176,7 @@ class Planner:
             self._look_away(old)
             return
         self._blind = False
+        self.task = self.tasks.now
         if self.policy.request(now_ns):
             # Keep the phase, so that a policy's rate is exact; after a gap begin anew rather than catch up.
             on_time = now_ns - self._next_ns < self._interval_ns

@@ -17,11 +17,16 @@ from drivers.joint import Options
 from drivers.sensor import Sensor
 from drivers.state import Floats, Ints, JointState
 from runtime.policy.errors import TermsError
+from runtime.policy.tasks import Tasks
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 _JOINT_SOURCES = ("joint.position", "joint.velocity", "joint.torque")
-_SOURCES = (*_JOINT_SOURCES, "last_action", "command", "projected_gravity", "sensor.NAME.FIELD")
+_TASK_SOURCES = ("task", "task.one_hot")
+_SOURCES = (
+    *(*_JOINT_SOURCES, "last_action", "command", *_TASK_SOURCES),
+    *("projected_gravity", "sensor.NAME.FIELD"),
+)
 # A quaternion further from length 1 than this (squared) is not an orientation; all zeros would read as upright.
 _UNIT_TOLERANCE = 0.02
 _NO_DIRECTION = (math.nan, math.nan, math.nan)
@@ -32,8 +37,9 @@ class ObservationTerm(Options):
 
     source: str
     """Where the raw values come from: `joint.position` (rad), `joint.velocity` (rad/s), `joint.torque` (Nm),
-    `last_action` (raw output of the policy), `command` (the operator's), `sensor.NAME.FIELD`, or
-    `projected_gravity` (direction of gravity in the sensor's frame, unit length)."""
+    `last_action` (raw output of the policy), `command` (the operator's), `task` (id of the task in force),
+    `task.one_hot` (1 for the task in force and 0 for each other one, in the config's order), `sensor.NAME.FIELD`,
+    or `projected_gravity` (direction of gravity in the sensor's frame, unit length)."""
     joints: list[str] | None = None
     """Joints of a `joint.` source, in the policy's order; left out: all, in the robot's order."""
     names: list[str] | None = None
@@ -47,6 +53,11 @@ class ObservationTerm(Options):
     """Multiplied after that: one number, or one for each value."""
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The result is limited to plus and minus this."""
+
+    @property
+    def shows_task(self) -> bool:
+        """Its values are those of the task in force."""
+        return self.source in _TASK_SOURCES
 
     @field_validator("source")
     @classmethod
@@ -102,8 +113,13 @@ class ObservationBuilder:
         sensors: Sequence[Sensor],
         commands: Sequence[str],
         action_size: int,
+        tasks: Tasks | None = None,
     ) -> None:
         """`action_size`: length of the last action, `ActionMap.size`. Raises TermsError."""
+        self.tasks = tasks or Tasks()
+        """Every observation is one for the task in force."""
+        self.shows_task = any(term.shows_task for term in terms)
+        """The task in force is part of the observation."""
         self._sensors = tuple(sensors)
         self._orientations: list[tuple[Sensor, slice]] = []
         # All sources lie side by side in one pool, in the order in which `build` joins them.
@@ -113,6 +129,8 @@ class ObservationBuilder:
             self._add_source(source, joints)
         self._add_source("last_action", [str(place) for place in range(action_size)])
         self._add_source("command", commands)
+        self._add_source("task", ["id"])
+        self._add_source("task.one_hot", [task.name for task in self.tasks.all])
         self._fields: dict[str, range] = {}
         for sensor in self._sensors:
             start = len(self._labels)
@@ -166,6 +184,7 @@ class ObservationBuilder:
                 state.torque,
                 last_action,
                 command,
+                self.tasks.values,
                 *[sensor.values for sensor in self._sensors],
                 self._gravity,
             ),
@@ -198,7 +217,9 @@ class ObservationBuilder:
             places = self._places[term.source]
             kind = "command" if term.source == "command" else "joint"
             wanted = term.names if term.source == "command" else term.joints
-            if not places:
+            if term.shows_task:
+                problems += _task_problems(term.source, self.tasks)
+            elif not places:
                 problems.append("the robot has no such values")
             return [places.get(name, 0) for name in _choose(kind, wanted, list(places), problems)]
         field = term.source if term.source != "projected_gravity" else f"sensor.{term.sensor}"
@@ -255,6 +276,17 @@ class ActionMap:
         goals: Floats = np.tile(hold, (len(actions), 1))
         goals[:, self._index] = self._offset + self._scale * actions
         return goals
+
+
+def _task_problems(source: str, tasks: Tasks) -> list[str]:
+    """Why the observation cannot show every task that an operator may choose."""
+    if not tasks.all:
+        return ["the policy has no tasks; add [policy.task.NAME]"]
+    without = [task.name for task in tasks.all if task.id is None]
+    problems = [f"no id in task {', '.join(without)}; give each task one"] if without and source == "task" else []
+    if tasks.any_prompt:
+        problems.append("it cannot show a prompt of the operator's own words; remove it, or policy.any_prompt")
+    return problems
 
 
 def _choose(kind: str, wanted: list[str] | None, known: list[str], problems: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ from runtime.child.backoff import Backoff
 from runtime.child.process import CLEAN_EXIT, ChildProcess
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
+from runtime.policy.tasks import Task
 from runtime.recording.process import INFO, MESSAGE_MAX
 from runtime.recording.ring import TraceRing
 
@@ -105,8 +106,8 @@ class Recorder:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def add_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
-        """Record an action chunk as it arrived. It takes microseconds."""
+    def add_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float, task: Task) -> None:
+        """Record an action chunk as it arrived, and what it was asked for. It takes microseconds."""
         count, width = chunk.actions.shape
         rows = max(1, MESSAGE_MAX // 2 // (8 * width))
         for first in range(0, count, rows):
@@ -115,6 +116,7 @@ class Recorder:
                 "arrived_mono_ns": arrived_ns,
                 "latency_s": chunk.latency_ns / 1e9,
                 "seam_step_rad": seam_step,
+                **task.recorded(),
                 "first": first,
             }
             self._tell("/chunks", arrived_ns, about, (width, chunk.actions[first : first + rows].tobytes()))

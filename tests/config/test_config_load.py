@@ -14,8 +14,10 @@ import pytest
 from drivers.emulated.spec import RobotSpec
 from runtime.config.config import Config
 from runtime.config.emulator import emulator_spec
+from runtime.config.errors import ConfigError
 from runtime.config.load import load
 from runtime.config.paths import places, run_directory, state_directory
+from runtime.policy.tasks import Task
 
 Load = Callable[..., Config]
 
@@ -31,6 +33,23 @@ def test_a_good_config_loads(load_with: Load, folder: Path) -> None:
     assert config.policy.interval == 5
     assert config.emulated is not None
     assert config.emulated.model == folder / "leg.xml"
+
+
+def test_tasks_are_in_the_order_of_the_config(load_with: Load) -> None:
+    tasks = {"place": {"prompt": "place it"}, "pick": {"id": 3, "prompt": "pick the cube"}}
+    policy = load_with(overrides={"policy.task": tasks, "policy.first_task": "pick"}).policy
+    assert policy is not None
+    assert policy.tasks == [Task("place", None, "place it"), Task("pick", 3.0, "pick the cube")]
+    assert not policy.any_prompt
+    fallback = {
+        "model": "policy.onnx",
+        "rate": 50.0,
+        "horizon": 10,
+        "observation": [{"source": "task"}],
+        "action": [{}],
+    }
+    with pytest.raises(ConfigError, match=r"policy\.fallback\.observation.*no id in task place"):
+        load_with(overrides={"policy.task": tasks, "policy.fallback": fallback})
 
 
 def test_index_follows_the_robots_order_not_the_buses(load_with: Load, folder: Path) -> None:

@@ -141,11 +141,19 @@ FIELDS = [
     (
         {"policy.observation": [{"source": "joint.angle"}]},
         "policy.observation[0].source: found 'joint.angle', expected one of joint.position, joint.velocity, "
-        "joint.torque, last_action, command, projected_gravity, sensor.NAME.FIELD",
+        "joint.torque, last_action, command, task, task.one_hot, projected_gravity, sensor.NAME.FIELD",
     ),
     (
         {"policy.command.vx.default": 2.0},
         "policy.command.vx: default 2.0 is outside -1.0 ... 1.0; choose one inside",
+    ),
+    (
+        {"policy.task.pick": {}},
+        "policy.task.pick: found neither id nor prompt, expected at least one of them; add it",
+    ),
+    (
+        {"policy.task.pick.prompt": "pick\nplace"},
+        "policy.task.pick: prompt: found a prompt with control characters, expected one line of text; change it",
     ),
     (
         {"emulated.sensors.imu": 0},
@@ -253,6 +261,40 @@ ACROSS = [
         {"bus.can.interface": "slcan"},
         'bus[0] can . interface: found "slcan", expected "unix" or "socketcan": the emulator of [emulated] speaks '
         "no other",
+    ),
+    (
+        {"policy.task.pick.id": 1},
+        "policy.task.pick.prompt: found nothing, and the policy would never learn of this task; add a prompt, or an "
+        'observation with source = "task" or "task.one_hot"',
+    ),
+    (
+        {"policy.task": {"pick": {"id": 1, "prompt": "pick"}, "place": {"id": 1, "prompt": "place"}}},
+        "policy.task.place.id: found 1, which task pick has already, expected another one; change it",
+    ),
+    (
+        {
+            "policy.task": {"pick": {"prompt": "pick"}, "place": {"id": 1}},
+            "policy.observation": [{"source": "task"}],
+        },
+        "policy.observation[0]: task: no id in task pick; give each task one",
+    ),
+    (
+        {"policy.observation": [{"source": "task.one_hot"}]},
+        "policy.observation[0]: task.one_hot: the policy has no tasks; add [policy.task.NAME]",
+    ),
+    (
+        {"policy.task.pick.id": 1, "policy.any_prompt": True, "policy.observation": [{"source": "task"}]},
+        "policy.observation[0]: task: it cannot show a prompt of the operator's own words; remove it, or "
+        "policy.any_prompt",
+    ),
+    (
+        {"policy.any_prompt": True},
+        "policy.any_prompt: found true, but no task that is in force until somebody says otherwise; add "
+        "[policy.task.NAME]",
+    ),
+    (
+        {"policy.task.pick.prompt": "pick", "policy.first_task": "wave"},
+        'policy.first_task: found "wave", expected "pick"; correct it or add [policy.task.wave]',
     ),
     (
         {"safety.drive_enable": {"type": "gpio", "chip": "/dev/gpiochip0", "line": 1}},

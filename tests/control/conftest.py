@@ -23,6 +23,7 @@ from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.commands import CommandRange, Commands
 from runtime.policy.planner import Planner
+from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
 from runtime.recording.ring import TraceReader, TraceRing
 from runtime.recording.trace import TraceLayout
@@ -154,9 +155,13 @@ class World:
 
 
 def build(
-    degraded: DegradedOptions | None = None, sensors: Sequence[tuple[Any, float]] = (), **after_stop: str
+    degraded: DegradedOptions | None = None,
+    sensors: Sequence[tuple[Any, float]] = (),
+    tasks: Tasks | None = None,
+    **after_stop: str,
 ) -> World:
-    """A robot of the joints a and b. `sensors`: each with its max_age, s; `after_stop`: where it is not limp."""
+    """A robot of the joints a and b. `sensors`: each with its max_age, s; `tasks`: of a policy that sees their ids
+    last; `after_stop`: where it is not limp."""
     options = degraded or DegradedOptions()
     joints = [
         Joint(
@@ -179,7 +184,8 @@ def build(
     actions = ActionMap([ActionTerm(target="joint.position")], ["a", "b"])
     terms = [ObservationTerm(source="joint.position"), ObservationTerm(source="last_action")]
     terms.append(ObservationTerm(source="command"))
-    builder = ObservationBuilder(terms, ["a", "b"], [], ["vx"], actions.size)
+    terms += [ObservationTerm(source="task")] if tasks is not None else []
+    builder = ObservationBuilder(terms, ["a", "b"], [], ["vx"], actions.size, tasks)
     policy = FakePolicy(builder.size)
     timeline = Timeline(2, ACTION_NS, "interpolate")
     planner = Planner(

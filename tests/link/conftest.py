@@ -74,6 +74,7 @@ STATUS: dict[str, Any] = {
     ],
     "sensors": [{"name": "imu", "age_s": 0.002}, {"name": "camera", "age_s": None}],
     "commands": {"vx": 0.5, "vy": float("nan")},
+    "task": {"name": "pick", "id": 3.0, "prompt": None},
     "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0, "failed": "disk full"},
     "events": {"daemon.ready": 1},
     "realtime": [
@@ -84,6 +85,12 @@ STATUS: dict[str, Any] = {
     "something_new": {"answer": 42},
 }
 
+TASKS = {
+    "task": {"name": "place", "id": 5.0, "prompt": "place it"},
+    "tasks": [{"name": "pick", "id": 3.0, "prompt": None}, {"name": "place", "id": 5.0, "prompt": "place it"}],
+    "any_prompt": True,
+}
+OWN_WORDS = {**TASKS, "task": {"name": None, "id": None, "prompt": "fold the towel"}}
 LIMITS = [
     {"name": "elbow", "now": ["velocity", "jerk"], "velocity": 3, "jerk": 12},
     {"name": "wrist", "now": [], "velocity": 0, "jerk": 1},
@@ -266,6 +273,8 @@ class Daemon:
             "limits": Handler(note("limits", LIMITS), observer),
             "histograms": Handler(note("histograms", {"cost_us": {"p50": 54.0}}), observer),
             "command": Handler(note("command"), operator),
+            "tasks": Handler(note("tasks", TASKS), observer),
+            "task": Handler(note("task", OWN_WORDS), operator),
             "move": Handler(note("move"), operator),
             "broken": Handler(broken, observer),
             "unpackable": Handler(note("unpackable", object()), observer),

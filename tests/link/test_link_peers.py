@@ -18,8 +18,8 @@ from runtime.link.peers import Access, Peer, Role, credentials
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it takes another user's identity")
 
-OPERATE = ["preflight", "promote", "arm", "start", "stop", "disarm", "reset", "command", "move"]
-LOOK = ["status", "watch", "joints", "limits", "events", "version", "histograms", "estop"]
+OPERATE = ["preflight", "promote", "arm", "start", "stop", "disarm", "reset", "command", "task", "move"]
+LOOK = ["status", "watch", "joints", "limits", "tasks", "events", "version", "histograms", "estop"]
 
 
 @pytest.mark.parametrize(

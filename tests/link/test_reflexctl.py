@@ -24,7 +24,20 @@ from runtime.link.server import Handler
 
 COMMANDS = (
     *("status", "watch", "events", "joints", "limits", "histograms", "version"),
-    *("preflight", "promote", "arm", "start", "stop", "disarm", "estop", "reset", "reload", "command", "move"),
+    *(
+        "preflight",
+        "promote",
+        "arm",
+        "start",
+        "stop",
+        "disarm",
+        "estop",
+        "reset",
+        "reload",
+        "command",
+        "task",
+        "move",
+    ),
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
 
@@ -60,6 +73,7 @@ def test_status_for_people(ctl: Any) -> None:
         "plan           0.8 s ahead, 0 starved ticks, largest step at a seam 0.01 rad\n"
         "limits hit     position 0, velocity 3, acceleration 1\n"
         "commands       vx 0.5, vy -\n"
+        "task           name pick, id 3\n"
         "buses          name    sent  received  lost  late  corrupt  foreign  unsent\n"
         "               left   10000      9990     6     1        2        0       1\n"
         "               right  10000      9990     6     1        2        0       1\n"
@@ -115,6 +129,20 @@ def test_commands_reach_the_daemon(daemon: Any, ctl: Any, words: list[str], done
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout in (f"{words[0]}: done\n", "mode  HOLD\n")
     assert daemon.done == [done]
+
+
+def test_tasks_are_shown_and_changed(daemon: Any, ctl: Any) -> None:
+    assert ctl("task").stdout == "now  name   id  prompt\n     pick    3  -\n*    place   5  place it\n"
+    assert ctl("task", "pick").returncode == 0
+    assert ctl("task", "--prompt", "fold the towel").stdout == (
+        "now  name   id  prompt\n     pick    3  -\n     place   5  place it\n*    -       -  fold the towel\n"
+    )
+    assert json.loads(ctl("task", "--json").stdout)["task"]["name"] == "place"
+    assert ctl("task", "pick", "--prompt", "pick").returncode == 2
+    asked = [("tasks", {}), ("task", {"name": "pick"}), ("task", {"prompt": "fold the towel"}), ("tasks", {})]
+    assert daemon.done == asked
+    daemon.server._handlers["tasks"] = Handler(lambda args: {"task": {"name": None}, "tasks": []}, Role.OBSERVER)
+    assert ctl("task").stdout == "the policy has no tasks\n"
 
 
 def test_preflight_shows_every_check_and_ends_with_1_when_one_fails(daemon: Any, ctl: Any) -> None:

@@ -21,6 +21,7 @@ from mcap_ros2.decoder import DecoderFactory
 from drivers.state import JointState
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
+from runtime.policy.tasks import Task
 from runtime.recording.process import is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
@@ -74,7 +75,7 @@ async def test_everything_is_readable_with_the_standard_decoders(
     recorder.start()
     write_ticks(trace, 0, 300)
     events.emit("robot.armed", "armed", answer=42)
-    recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, 0.25)
+    recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, 0.25, Task("pick", 3.0, "pick the cube"))
     await until(lambda: recorder.path is not None)
     await recorder.close()
     assert recorder.path is not None
@@ -94,6 +95,7 @@ async def test_everything_is_readable_with_the_standard_decoders(
         chunk = json.loads(logs["/chunks"].data)
         assert chunk["actions"] == [[1.0, 2.0]]
         assert chunk["seam_step_rad"] == 0.25
+        assert (chunk["task"], chunk["task_id"], chunk["prompt"]) == ("pick", 3.0, "pick the cube")
         message = logs["/ticks"]
         assert abs(message.log_time - time.time_ns()) < 60e9, "log times are wall times"
         assert abs(message.publish_time - time.monotonic_ns()) < 60e9, "publish times are monotonic"
@@ -105,13 +107,14 @@ async def test_a_chunk_too_long_for_a_message_comes_in_parts(parts: tuple[TraceR
     _, _, recorder = parts
     actions = RNG.random((1000, 50))
     recorder.start()
-    recorder.add_chunk(Chunk(5, actions, 7, 1), 12, 0.0)
+    recorder.add_chunk(Chunk(5, actions, 7, 1), 12, 0.0, Task())
     await until(lambda: recorder.path is not None)
     await recorder.close()
     assert recorder.path is not None
     with recorder.path.open("rb") as file:
         found = [json.loads(message.data) for _, _, message in make_reader(file).iter_messages(topics=["/chunks"])]
     assert len(found) > 1
+    assert (found[0]["task"], found[0]["prompt"], "task_id" in found[0]) == ("", "", False)
     assert [part["first"] for part in found[:2]] == [0, len(found[0]["actions"])]
     assert np.array_equal(np.concatenate([part["actions"] for part in found]), actions)
 

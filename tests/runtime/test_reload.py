@@ -16,6 +16,7 @@ from runtime.daemon import Daemon
 from runtime.events import Events
 from runtime.link.errors import Refused
 from runtime.policy.commands import Commands
+from runtime.policy.tasks import Task, Tasks
 from runtime.reload import Reload, flat, ranges, schedule
 from tests import robots
 
@@ -37,6 +38,10 @@ max = 1.0
 [[policy.schedule]]
 at = 0.0
 set = { vx = 0.5 }
+[policy.task.pick]
+prompt = "pick"
+[policy.task.place]
+prompt = "place"
 """
 
 
@@ -50,7 +55,8 @@ class FakeDaemon:
         self.loop = SimpleNamespace(modes=SimpleNamespace(energised=False, mode=Mode.STANDBY))
         assert self.config.policy
         self.commands = Commands(ranges(self.config.policy), schedule(self.config.policy))
-        self.planner = SimpleNamespace(commands=self.commands)
+        self.tasks = Tasks(self.config.policy.tasks)
+        self.planner = SimpleNamespace(commands=self.commands, tasks=self.tasks)
         self.reload = Reload(cast(Daemon, self), self.read)
         self.after_reading: Callable[[], None] = lambda: None
 
@@ -102,6 +108,18 @@ async def test_ranges_and_schedule_are_taken_over(daemon: FakeDaemon) -> None:
     assert daemon.config.policy.command["vx"].max == 0.2
 
 
+async def test_tasks_are_taken_over_and_the_one_in_force_remains_so(daemon: FakeDaemon) -> None:
+    told: list[str] = []
+    daemon.tasks.choose("place")
+    daemon.tasks.follow(told.append)
+    daemon.edit(('prompt = "place"', 'prompt = "place it gently"\nid = 2'), ('prompt = "pick"', 'prompt = "p"'))
+    keys = ["policy.task.pick.prompt", "policy.task.place.id", "policy.task.place.prompt"]
+    assert await daemon.reload() == {"changed": keys}
+    assert daemon.tasks.now == Task("place", 2.0, "place it gently")
+    assert daemon.tasks.all[0] == Task("pick", None, "p")
+    assert told == ["place", "place it gently"]
+
+
 async def test_nothing_is_taken_over_when_one_key_needs_a_restart(daemon: FakeDaemon) -> None:
     before = daemon.config
     daemon.edit(
@@ -132,6 +150,13 @@ async def test_nothing_is_taken_over_when_one_key_needs_a_restart(daemon: FakeDa
         ),
         ("command.vx]", "command.swap]", "policy.command (order)"),
         ("velocity_max = 5.0", "velocity_max = 6.0", "joint.j0.velocity_max"),
+        (
+            "[policy.task.place]",
+            '[policy.task.wave]\nprompt = "w"\n[policy.task.place]',
+            "policy.task.wave.prompt",
+        ),
+        ("horizon = 50", 'horizon = 50\nfirst_task = "place"', "policy.first_task"),
+        ("horizon = 50", "horizon = 50\nany_prompt = true", "policy.any_prompt"),
         ("[robot]", "[socket]\neveryone = true\n[robot]", "socket.everyone"),
         ("[robot]", "[recording]\nenabled = false\n[robot]", "recording.enabled"),
         ('name = "hinges"', 'name = "other"', "robot.name"),
