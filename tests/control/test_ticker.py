@@ -66,7 +66,7 @@ def test_ticker_calls_back_at_absolute_deadlines_on_uvloop() -> None:
 
         def on_tick(number: int, deadline: int, now: int) -> None:
             seen.append((number, deadline, now))
-            if number >= 20:
+            if number >= 20 and len(after) == 2:  # a busy machine skips ticks
                 done.set()
 
         ticker = Ticker(1_000_000, on_tick, alarms.append)
