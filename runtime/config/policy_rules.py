@@ -15,8 +15,7 @@ from runtime.config.words import found, one_of
 from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
-
-POLICIES = "reflexd.policies"
+from runtime.policy.worker.backends import BUILT_IN, GROUP, built_in, wrong_options
 
 
 def apply(draft: Draft) -> None:
@@ -77,18 +76,21 @@ def _inference(
 
 
 def _backend(draft: Draft, place: Place, policy: Inference) -> None:
-    if policy.backend == "onnx":
-        if policy.model is None:
-            draft.report((*place, "model"), "found nothing, expected an ONNX file; give its path")
+    if policy.backend in BUILT_IN:
+        backend = built_in(policy.backend)
+        if backend.MODEL and policy.model is None:
+            draft.report((*place, "model"), f"found nothing, expected {backend.MODEL}; give its path")
+        for option, text in wrong_options(policy.options, backend.OPTIONS).items():
+            draft.report((*place, "options", option), f"{text}; correct it")
         return
     # Another interpreter has packages of its own: what it offers shows when the worker starts.
-    offered = {point.name for point in importlib.metadata.entry_points(group=POLICIES)}
+    offered = {point.name for point in importlib.metadata.entry_points(group=GROUP)}
     if not CLASS_PATTERN.fullmatch(policy.backend) and policy.backend not in offered and not policy.python:
-        known = one_of(["onnx", "module:Class", *sorted(offered)])
+        known = one_of([*BUILT_IN, "module:Class", *sorted(offered)])
         draft.report(
             (*place, "backend"),
             f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "
-            f"under {POLICIES}",
+            f"under {GROUP}",
         )
 
 

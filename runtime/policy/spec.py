@@ -13,8 +13,8 @@ class WorkerSpec:
     """The model, the shapes on both sides of it, and how patient to be with it."""
 
     backend: str = "onnx"
-    """`onnx`, `module:Class`, or a name that a package offers under `reflexd.policies` in the worker's
-    interpreter."""
+    """One of `backends.BUILT_IN`, `module:Class`, or a name that a package offers under `reflexd.policies` in the
+    worker's interpreter."""
     model: str = ""
     """Absolute path of the model file; empty for a backend that needs none."""
     observation_size: int

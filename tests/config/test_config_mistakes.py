@@ -228,8 +228,18 @@ ACROSS = [
     ),
     (
         {"policy.backend": "no_such_backend"},
-        'policy.backend: found "no_such_backend", expected "onnx" or "module:Class"; correct it, or install the '
-        "package that offers it under reflexd.policies",
+        'policy.backend: found "no_such_backend", expected '
+        '"onnx" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+    ),
+    (
+        {"policy.options": {"threads": 2}},
+        "policy.options.threads: found an unknown option, expected device, engine_cache, input, output or providers; "
+        "correct it",
+    ),
+    (
+        {"policy.options": {"providers": ["gpu"]}},
+        'policy.options.providers: found ["gpu"], expected a list of "tensorrt", "cuda" and "cpu", the preferred one '
+        "first; correct it",
     ),
     (
         {"policy.action": [{"scale": [1.0, 2.0, 3.0]}]},

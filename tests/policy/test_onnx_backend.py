@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="the package onnx, which makes the test's models, is not installed")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from onnx import TensorProto, helper  # noqa: E402
 
@@ -83,8 +83,61 @@ def test_a_file_that_is_no_model(tmp_path):
 
 
 def test_unknown_options(tmp_path):
-    with pytest.raises(BackendError, match="found options gpu, expected input or output"):
+    with pytest.raises(
+        BackendError, match=r"options\.gpu: found an unknown option, expected device, engine_cache, input"
+    ):
         load(str(tmp_path / "m.onnx"), gpu=1)
+    with pytest.raises(
+        BackendError, match=r'options\.providers: found \["gpu"\], expected a list of "tensorrt", "cuda"'
+    ):
+        load(str(tmp_path / "m.onnx"), providers=["gpu"])
+
+
+def test_a_provider_that_was_not_built_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    path = write(tmp_path / "m.onnx", {"obs": [1, 6]}, {"actions": [1, 6]})
+    with pytest.raises(
+        BackendError,
+        match=r"ONNX Runtime .* was built without tensorrt and cuda: found CPUExecutionProvider, expected "
+        r"TensorrtExecutionProvider, CUDAExecutionProvider; install onnxruntime-gpu",
+    ):
+        load(path, providers=["tensorrt", "cuda", "cpu"])
+
+
+class Session:
+    """ONNX Runtime's session on a machine without a GPU: what it was asked for, and the CPU all the same."""
+
+    asked = None
+
+    def __init__(self, model, settings, providers):
+        Session.asked = providers
+        self._session = REAL(model, settings, providers=["CPUExecutionProvider"])
+        self.falls_back = True
+
+    def disable_fallback(self):
+        self.falls_back = False
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+
+REAL = onnxruntime.InferenceSession
+
+
+def test_a_provider_that_falls_back_is_an_error(tmp_path, monkeypatch):
+    path = write(tmp_path / "m.onnx", {"obs": [1, 6]}, {"actions": [1, 6]})
+    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(
+        BackendError, match=r"cannot use tensorrt and cuda and fell back to CPUExecutionProvider; the"
+    ):
+        load(path, providers=["tensorrt", "cuda", "cpu"], device=1, engine_cache=str(tmp_path / "cache"))
+    cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(tmp_path / "cache")}
+    options = [{"device_id": 1, **cache}, {"device_id": 1}, {}]
+    assert Session.asked == list(zip(names, options, strict=True))
+    assert (tmp_path / "cache").is_dir()
+    assert not load(path, providers=["cpu"])._session.falls_back
 
 
 async def test_in_the_worker(rig, tmp_path):

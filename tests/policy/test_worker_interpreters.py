@@ -15,6 +15,7 @@ import pytest
 
 import runtime.policy.worker
 from runtime.policy.errors import PolicyError
+from runtime.policy.worker.backends import BUILT_IN, built_in, wrong_options
 
 WORKER = Path(next(iter(runtime.policy.worker.__path__)))
 
@@ -66,11 +67,22 @@ async def test_an_interpreter_without_numpy_is_named(rig, bare_python):
         await r.worker.start()
 
 
-async def test_an_interpreter_without_onnxruntime_is_named(rig, bare_python):
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [("onnx", "onnxruntime")],
+)
+async def test_an_interpreter_without_the_backends_package_is_named(rig, bare_python, backend, package):
     give_numpy(bare_python)
-    r = rig(python=str(bare_python), backend="onnx", model=__file__)
-    with pytest.raises(PolicyError, match=rf"{bare_python} cannot import onnxruntime .* install it there"):
+    r = rig(python=str(bare_python), backend=backend, model=__file__)
+    with pytest.raises(PolicyError, match=rf"{bare_python} cannot import {package} .* install it there"):
         await r.worker.start()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_backend_of_the_house_is_known_to_the_check_of_configs(name):
+    backend = built_in(name)
+    assert isinstance(backend.MODEL, str)
+    assert wrong_options({"no_such_option": 1}, backend.OPTIONS).keys() == {"no_such_option"}
 
 
 async def test_an_interpreter_of_another_version(rig):

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import sys
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,12 @@ from runtime.policy.worker.wire import Can
 
 GROUP = "reflexd.policies"
 
+BUILT_IN = {
+    "onnx": "runtime.policy.worker.onnx:OnnxBackend",
+}
+"""Backends of the house. Their classes have two more members, for `reflexd check`: `MODEL`, what the model's file
+is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
+constructors do."""
 
 GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
 """Options that every backend is given beside the config's: threads for one inference, the longest time for one
@@ -50,11 +59,41 @@ def abilities(backend: Backend) -> Can:
     return Can(sum(can for name, can in methods.items() if callable(getattr(backend, name, None))))
 
 
-def check_options(name: str, options: dict[str, Any], *known: str) -> None:
-    """Raises BackendError for options that backend `name` does not know."""
-    unknown = sorted(set(options) - {*GIVEN, *known})
-    if unknown:
-        raise BackendError(f"backend {name}: found options {', '.join(unknown)}, expected {' or '.join(known)}")
+@dataclass(frozen=True)
+class Rule:
+    """What the value of an option may be."""
+
+    expected: str
+    good: Callable[[Any], bool]
+
+
+ANY = Rule("any value", lambda value: True)
+TEXT = Rule("text", lambda value: isinstance(value, str))
+COUNT = Rule("0 or more", lambda value: type(value) is int and value >= 0)
+SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
+
+
+def wrong_options(options: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, str]:
+    """By name, what is wrong with each of the config's options that has no rule, or breaks it."""
+    *most, last = sorted(rules) or ["none"]
+    known = f"{', '.join(most)} or {last}" if most else last
+    wrong = {name: f"found an unknown option, expected {known}" for name in options if name not in rules}
+    for name, rule in rules.items():
+        if name in options and not rule.good(options[name]):
+            wrong[name] = f"found {json.dumps(options[name], default=str)}, expected {rule.expected}"
+    return wrong
+
+
+def check_options(name: str, options: Mapping[str, Any], *known: str, **rules: Rule) -> None:
+    """Raises BackendError for options that backend `name` does not know, or that break their rule.
+
+    `known`: options that have none.
+    """
+    own = {option: value for option, value in options.items() if option not in GIVEN}
+    wrong = wrong_options(own, {**dict.fromkeys(known, ANY), **rules})
+    if wrong:
+        texts = [f"options.{option}: {text}" for option, text in sorted(wrong.items())]
+        raise BackendError(f"backend {name}: {'; '.join(texts)}")
 
 
 def load(name: str, model: str, options: dict[str, Any]) -> Any:
@@ -67,11 +106,15 @@ def load(name: str, model: str, options: dict[str, Any]) -> Any:
     return backend
 
 
-def _find(name: str) -> Any:
-    if name == "onnx":
-        from runtime.policy.worker.onnx import OnnxBackend
+def built_in(name: str) -> Any:
+    """The class of one of `BUILT_IN`."""
+    module, _, class_name = BUILT_IN[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)
 
-        return OnnxBackend
+
+def _find(name: str) -> Any:
+    if name in BUILT_IN:
+        return built_in(name)
     if ":" in name:
         module_name, _, class_name = name.partition(":")
         try:
@@ -88,8 +131,8 @@ def _find(name: str) -> Any:
     if name not in offered:
         found = ", ".join(sorted(offered)) or "none"
         raise BackendError(
-            f"backend {name!r} is unknown in {sys.executable}: found there {found} under {GROUP}, expected "
-            '"onnx", "module:Class" or one of those'
+            f"backend {name!r} is unknown in {sys.executable}: found there {found} under {GROUP}, expected one of "
+            f'those, of {", ".join(BUILT_IN)}, or "module:Class"'
         )
     return offered[name].load()
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU.
+"""ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA or TensorRT provider.
 
 Runs in the worker's interpreter: Python 3.9, numpy, the standard library and onnxruntime.
 """
@@ -7,17 +7,38 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.policy.worker.backends import check_options
-from runtime.policy.worker.errors import BackendError, WrongShape
+from runtime.policy.worker.backends import COUNT, TEXT, Rule, check_options
+from runtime.policy.worker.errors import BackendError
+from runtime.policy.worker.tensors import fit, pick
+
+_PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
 
 
 class OnnxBackend:
-    """A model with one float32 input; options: `input` and `output` where it has more than one output."""
+    """A model with one float32 input; `input` and `output` choose where it has more than one."""
+
+    MODEL = "an ONNX file"
+    OPTIONS: ClassVar = {
+        "input": TEXT,
+        "output": TEXT,
+        "providers": Rule(
+            'a list of "tensorrt", "cuda" and "cpu", the preferred one first',
+            lambda value: isinstance(value, list) and value != [] and all(name in [*_PROVIDERS] for name in value),
+        ),
+        "device": COUNT,
+        "engine_cache": Rule(
+            "the absolute path of a folder", lambda value: isinstance(value, str) and os.path.isabs(value)
+        ),
+    }
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
         try:
@@ -27,7 +48,7 @@ class OnnxBackend:
                 f"{sys.executable} cannot import onnxruntime ({error}); install it there (for reflexd's own "
                 "interpreter: the extra reflexd[onnx]) or name another interpreter in policy.python"
             ) from error
-        check_options("onnx", options, "input", "output")
+        check_options("onnx", options, **self.OPTIONS)
         if not os.path.isfile(model):
             raise BackendError(f"no model file at {model!r}; expected the path of an ONNX file")
         settings = onnxruntime.SessionOptions()
@@ -36,44 +57,61 @@ class OnnxBackend:
         settings.log_severity_level = 3
         # Spinning makes the next inference faster, and takes a core from the control loop in between.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot load {model}: {error}") from error
+        self._session = _session(onnxruntime, model, settings, options)
         inputs = {found.name: found for found in self._session.get_inputs()}
         outputs = [found.name for found in self._session.get_outputs()]
-        chosen = inputs[_pick("input", list(inputs), options.get("input"))]
+        chosen = inputs[pick("input", list(inputs), options.get("input"))]
         if chosen.type != "tensor(float)":
             raise BackendError(
                 f"input {chosen.name!r} is a {chosen.type}, expected tensor(float); export it as float32"
             )
         self._input = chosen.name
         self._shape = list(chosen.shape)
-        self._outputs = [_pick("output", outputs, options.get("output"))]
+        self._outputs = [pick("output", outputs, options.get("output"))]
 
     def infer(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Run the model. Raises WrongShape when the observation does not fit its input."""
-        # Dimensions without a number are free: the last one takes the values, a batch is of one.
-        last = len(self._shape) - 1
-        shape = [
-            found if isinstance(found, int) else observation.size if place == last else 1
-            for place, found in enumerate(self._shape)
-        ]
-        if not shape or np.prod(shape) != observation.size:
-            raise WrongShape(
-                f"input {self._input!r} of the model has shape {self._shape}, but the observation terms of the "
-                f"config give {observation.size} values; both must agree"
-            )
+        shape = fit(self._input, self._shape, observation.size)
         output: npt.NDArray[Any] = self._session.run(self._outputs, {self._input: observation.reshape(shape)})[0]
         return output
 
 
-def _pick(kind: str, found: list[str], wanted: str | None) -> str:
-    if wanted is None and len(found) == 1:
-        return found[0]
-    if wanted is not None and wanted in found:
-        return wanted
-    names = ", ".join(repr(name) for name in found)
-    if wanted is None:
-        raise BackendError(f"the model has {len(found)} {kind}s ({names}); choose one with options.{kind}")
-    raise BackendError(f"the model has no {kind} {wanted!r}; found {names}; correct options.{kind}")
+def _session(onnxruntime: Any, model: str, settings: Any, options: dict[str, Any]) -> Any:
+    """A session that runs on all the providers that were asked for. Raises BackendError."""
+    wanted: list[str] = options.get("providers", ["cpu"])
+    here = f"ONNX Runtime {onnxruntime.__version__} in {sys.executable}"
+    built_in = onnxruntime.get_available_providers()
+    missing = [name for name in wanted if _PROVIDERS[name] not in built_in]
+    if missing:
+        raise BackendError(
+            f"{here} was built without {' and '.join(missing)}: found {', '.join(built_in)}, expected "
+            f"{', '.join(_PROVIDERS[name] for name in missing)}; install onnxruntime-gpu there instead of "
+            "onnxruntime (on a Jetson: the build for its JetPack), or change options.providers"
+        )
+    providers = [(_PROVIDERS[name], _provider_options(name, options)) for name in wanted]
+    try:
+        session = onnxruntime.InferenceSession(model, settings, providers=providers)
+    except Exception as error:
+        raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot load {model}: {error}") from error
+    # A provider whose libraries or GPU are missing is left out with no more than a line on stderr.
+    used = session.get_providers()
+    lost = [name for name in wanted if _PROVIDERS[name] not in used]
+    if lost:
+        raise BackendError(
+            f"{here} cannot use {' and '.join(lost)} and fell back to {', '.join(used)}; the worker's output says "
+            "which library or device is missing: install CUDA, cuDNN and, for tensorrt, TensorRT of the versions "
+            "that this ONNX Runtime was built with, or change options.providers"
+        )
+    # Nor is the model to move elsewhere after an error later on.
+    session.disable_fallback()
+    return session
+
+
+def _provider_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    if name == "cpu":
+        return {}
+    given: dict[str, Any] = {"device_id": options.get("device", 0)}
+    if name == "tensorrt" and "engine_cache" in options:
+        os.makedirs(options["engine_cache"], exist_ok=True)
+        given.update(trt_engine_cache_enable=True, trt_engine_cache_path=options["engine_cache"])
+    return given
