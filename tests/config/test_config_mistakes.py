@@ -229,7 +229,7 @@ ACROSS = [
     (
         {"policy.backend": "no_such_backend"},
         'policy.backend: found "no_such_backend", expected '
-        '"onnx" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+        '"onnx", "tensorrt" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
     ),
     (
         {"policy.options": {"threads": 2}},

@@ -158,3 +158,14 @@ class Introspective(Ramp):
         seen = [sys.executable, sys.version.split()[0], *sorted(sys.modules), *sys.path]
         with open(model, "w") as file:
             file.write("\n".join(seen))
+
+
+class Unprobed(Ramp):
+    """Hands an engine to TensorRT without asking for a CUDA driver: a segmentation fault where there is none."""
+
+    def __init__(self, model, options):
+        import tensorrt_lean_bindings
+
+        super().__init__(model, options)
+        with open(model, "rb") as file:
+            tensorrt_lean_bindings.Runtime(tensorrt_lean_bindings.Logger()).deserialize_cuda_engine(file.read())

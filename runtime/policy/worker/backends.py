@@ -23,6 +23,7 @@ GROUP = "reflexd.policies"
 
 BUILT_IN = {
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
+    "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
 }
 """Backends of the house. Their classes have two more members, for `reflexd check`: `MODEL`, what the model's file
 is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
