@@ -229,7 +229,7 @@ ACROSS = [
     (
         {"policy.backend": "no_such_backend"},
         'policy.backend: found "no_such_backend", expected '
-        '"onnx", "tensorrt" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+        '"onnx", "tensorrt", "torch_export", "torchscript" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
     ),
     (
         {"policy.options": {"threads": 2}},
@@ -240,6 +240,10 @@ ACROSS = [
         {"policy.options": {"providers": ["gpu"]}},
         'policy.options.providers: found ["gpu"], expected a list of "tensorrt", "cuda" and "cpu", the preferred one '
         "first; correct it",
+    ),
+    (
+        {"policy.backend": "torchscript", "policy.options": {"device": "gpu"}},
+        'policy.options.device: found "gpu", expected "cpu", "cuda" or "cuda:N"; correct it',
     ),
     (
         {"policy.action": [{"scale": [1.0, 2.0, 3.0]}]},

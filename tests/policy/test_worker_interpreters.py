@@ -69,7 +69,7 @@ async def test_an_interpreter_without_numpy_is_named(rig, bare_python):
 
 @pytest.mark.parametrize(
     ("backend", "package"),
-    [("onnx", "onnxruntime"), ("tensorrt", "TensorRT")],
+    [("onnx", "onnxruntime"), ("tensorrt", "TensorRT"), ("torchscript", "torch"), ("torch_export", "torch")],
 )
 async def test_an_interpreter_without_the_backends_package_is_named(rig, bare_python, backend, package):
     give_numpy(bare_python)

@@ -24,6 +24,8 @@ GROUP = "reflexd.policies"
 BUILT_IN = {
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
+    "torch_export": "runtime.policy.worker.torch_models:TorchExportBackend",
+    "torchscript": "runtime.policy.worker.torch_models:TorchScriptBackend",
 }
 """Backends of the house. Their classes have two more members, for `reflexd check`: `MODEL`, what the model's file
 is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
