@@ -228,8 +228,12 @@ ACROSS = [
     ),
     (
         {"policy.backend": "no_such_backend"},
-        'policy.backend: found "no_such_backend", expected '
-        '"onnx", "tensorrt", "torch_export", "torchscript" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+        'policy.backend: found "no_such_backend", expected "onnx", "replay", "tensorrt", "torch_export", "torchscript" '
+        'or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+    ),
+    (
+        {"policy.backend": "replay", "policy.model": None},
+        "policy.model: found nothing, expected a recording (MCAP); give its path",
     ),
     (
         {"policy.options": {"threads": 2}},

@@ -78,6 +78,13 @@ async def test_an_interpreter_without_the_backends_package_is_named(rig, bare_py
         await r.worker.start()
 
 
+async def test_an_interpreter_that_cannot_read_recordings_is_named(rig, bare_python):
+    give_numpy(bare_python)
+    r = rig(python=str(bare_python), backend="replay", model=__file__)
+    with pytest.raises(PolicyError, match=rf"{bare_python} .* cannot read recordings .* leave policy\.python out"):
+        await r.worker.start()
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_backend_of_the_house_is_known_to_the_check_of_configs(name):
     backend = built_in(name)

@@ -23,6 +23,7 @@ GROUP = "reflexd.policies"
 
 BUILT_IN = {
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
+    "replay": "runtime.policy.worker.replay:ReplayBackend",
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
     "torch_export": "runtime.policy.worker.torch_models:TorchExportBackend",
     "torchscript": "runtime.policy.worker.torch_models:TorchScriptBackend",
