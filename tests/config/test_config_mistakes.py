@@ -228,7 +228,7 @@ ACROSS = [
     ),
     (
         {"policy.backend": "no_such_backend"},
-        'policy.backend: found "no_such_backend", expected "onnx", "replay", "tensorrt", "torch_export", "torchscript" '
+        'policy.backend: found "no_such_backend", expected "flow", "onnx", "replay", "tensorrt", "torch_export", "torchscript" '
         'or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
     ),
     (

@@ -22,6 +22,7 @@ from runtime.policy.worker.wire import Can
 GROUP = "reflexd.policies"
 
 BUILT_IN = {
+    "flow": "runtime.policy.worker.flow:FlowBackend",
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
     "replay": "runtime.policy.worker.replay:ReplayBackend",
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
