@@ -237,7 +237,8 @@ ACROSS = [
     ),
     (
         {"policy.options": {"threads": 2}},
-        "policy.options.threads: found an unknown option, expected device, engine_cache, input, output or providers; "
+        "policy.options.threads: found an unknown option, expected delay, device, engine_cache, input, output, plan or "
+        "providers; "
         "correct it",
     ),
     (

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_model(tmp_path):
 
 def test_unknown_options(tmp_path):
     with pytest.raises(
-        BackendError, match=r"options\.gpu: found an unknown option, expected device, engine_cache, input"
+        BackendError, match=r"options\.gpu: found an unknown option, expected delay, device, engine_cache, input"
     ):
         load(str(tmp_path / "m.onnx"), gpu=1)
     with pytest.raises(
