@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from configs.demo import expert
 from configs.demo.expert import HORIZON, OBSERVATION
+from runtime.policy import export
 
 BATCH = 256
 SMOOTH = 0.4  # what a step of 1 rad in a goal's speed costs: servos follow smooth goals better
@@ -146,30 +147,6 @@ class Cloner:
 
     def export(self, path: Path) -> None:
         """Write the averaged network: observation [1, 28] -> actions [1, 50, 7], float32."""
-        import onnx
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.backends.mha.set_fastpath_enabled(False)
         self._average.eval()
-        torch.onnx.export(
-            self._average,
-            (torch.zeros(1, OBSERVATION),),
-            str(path),
-            input_names=["observation"],
-            output_names=["actions"],
-            opset_version=18,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        export.write(self._average, (torch.zeros(1, OBSERVATION),), path, ["observation"], ["actions"])
         self._average.train()
-        model = onnx.load(str(path))
-        # Paths and stack traces of the machine that exported have no place in a file that is shipped.
-        del model.graph.metadata_props[:]
-        for node in model.graph.node:
-            del node.metadata_props[:]
-            node.doc_string = ""
-        for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-            del value.metadata_props[:]
-        onnx.checker.check_model(model)
-        onnx.save(model, str(path))
