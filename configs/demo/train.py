@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,19 +22,6 @@ import numpy as np
 from configs.demo import expert
 from configs.demo.expert import HORIZON, OBSERVATION, REST, Array
 from configs.demo.rollout import Policy, Result, Timing, run
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run in a worker process. `policy`: an ONNX file, or None for the expert."""
-
-    policy: str | None
-    timing: Timing
-    seed: int
-    start: tuple[float, ...] | None = None
-    keep_every: int = 0
-    disturb: bool = False
-    limit: float = 120.0
 
 
 def load(path: str | None) -> Policy:
@@ -53,10 +40,24 @@ def load(path: str | None) -> Policy:
     return infer
 
 
+@dataclass(frozen=True)
+class Job:
+    """One run in a worker process. `policy`: what `load` reads, an ONNX file, or None for the expert."""
+
+    policy: str | None
+    timing: Timing
+    seed: int
+    start: tuple[float, ...] | None = None
+    keep_every: int = 0
+    disturb: bool = False
+    limit: float = 120.0
+    load: Callable[[str | None], Policy] = load
+
+
 def work(job: Job) -> Result:
     """Run one job."""
     return run(
-        load(job.policy),
+        job.load(job.policy),
         job.timing,
         job.seed,
         start=None if job.start is None else np.array(job.start),
@@ -84,7 +85,9 @@ def somewhere(rng: np.random.Generator) -> tuple[float, ...]:
     return (*arm, rng.uniform(0.7, 1.5))
 
 
-def visit(policy: str | None, runs: int, seed: int, workers: int) -> Array:
+def visit(
+    policy: str | None, runs: int, seed: int, workers: int, load: Callable[[str | None], Policy] = load
+) -> Array:
     """Observations (N, 28) from disturbed runs with all kinds of timing."""
     rng = np.random.default_rng(seed)
     jobs = []
@@ -96,7 +99,7 @@ def visit(policy: str | None, runs: int, seed: int, workers: int) -> Array:
             inline=bool(inline),
         )
         start = somewhere(rng) if rng.random() < 0.6 else None
-        jobs.append(Job(policy, timing, seed + i, start, 3, bool(rng.random() < 0.5), 45.0))
+        jobs.append(Job(policy, timing, seed + i, start, 3, bool(rng.random() < 0.5), 45.0, load))
     results = list(play(jobs, workers))
     done = [r.in_bin / max(r.spawned, 1) for r in results]
     who = Path(policy).name if policy else "the expert"

@@ -8,11 +8,11 @@ arrives. Runs in the worker's interpreter: Python 3.9, numpy and the standard li
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = npt.NDArray[np.float32]
 
 
 def weights(horizon: int, known: int, delay: int) -> Array:
