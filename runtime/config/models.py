@@ -11,12 +11,12 @@ from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
 from runtime.config.zones import Geofence, ProtectiveField
+from runtime.control.seams.strategy import Name as Seam
 from runtime.policy.tasks import Task, prompt_problem
 from runtime.policy.terms import ActionTerm, ObservationTerm
 from safety.workspace.options import WorkspaceOptions
 
 Cpu = Annotated[int, Field(ge=0, lt=1024)]
-Seam = Literal["replace", "ensemble", "blend", "prefix"]
 
 
 class Robot(Options):
