@@ -151,12 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only 6 and 12 joints")
     quick = parser.parse_args().quick
-    results: dict[str, Any] = {
-        "machine": machine(),
-        "tick_cost": [],
-        "envelope": envelope.measure(),
-        "seams": seams.measure(),
-    }
+    results: dict[str, Any] = {"machine": machine(), "tick_cost": []}
+    results |= {"envelope": envelope.measure(), "seams": seams.measure()}
     with tempfile.TemporaryDirectory(prefix="reflexd-bench-") as name:
         folder = Path(name)
         os.environ["STATE_DIRECTORY"] = str(folder / "state")
