@@ -14,6 +14,11 @@ Mask = NDArray[np.bool_]
 _TINY = 1e-300
 
 
+def duration_ns(horizon: int, period_ns: int) -> int:
+    """How long a chunk of so many actions lasts, ns; see `Track` for a horizon of 1."""
+    return max(horizon, 2) * period_ns
+
+
 class Track:
     """A chunk of goals, sampled at any time: action i is reached at `t0 + i * period`.
 
@@ -58,7 +63,7 @@ class Track:
         self.by = by
         self.t0_ns = t0_ns
         self.period_ns = period_ns
-        self.end_ns = t0_ns + max(len(goals), 2) * period_ns
+        self.end_ns = t0_ns + duration_ns(len(goals), period_ns)
         """From this moment on it has nothing to say."""
         self.goals = goals
         self.held = held

@@ -11,7 +11,7 @@ from drivers.sensor import Sensor
 from drivers.state import Floats, JointState
 from runtime.control.seams.seam import Strategy
 from runtime.control.timeline import Timeline
-from runtime.control.track import Mask, Track
+from runtime.control.track import Mask, Track, duration_ns
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.policy import Policy
@@ -128,11 +128,12 @@ class Source:
 
     def _first_moment(self, now_ns: int, timeline: Timeline) -> int:
         """The moment that the chunk's first action is meant for."""
+        delay_ns = self.scheduler.delay_ns or 0
         # What takes longer than its horizon would be past when it comes: it is only of use for that moment.
-        rolls = self._rolls or self.scheduler.delay >= self.scheduler.horizon
+        rolls = self._rolls or delay_ns >= duration_ns(self.scheduler.horizon, self.scheduler.period_ns)
         if not rolls or timeline.end_ns <= now_ns:
             return now_ns
-        return max(now_ns + (self.scheduler.delay_ns or 0), self._t0_ns)
+        return max(now_ns + delay_ns, self._t0_ns)
 
     def _rolled(self, state: JointState, timeline: Timeline, now_ns: int, t0_ns: int) -> JointState:
         """The state as it will be at `t0_ns`: each joint goes as far as its goal does (VLASH, arXiv 2512.01031).

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime.policy.scheduler import Scheduler
 from runtime.policy.worker.wire import Can
 from tests.control.conftest import ACTION_NS, PERIOD_NS, World, build
 
@@ -77,6 +78,22 @@ def test_the_policy_sees_now_or_the_moment_of_its_answer() -> None:
         assert np.diff(sent[-20:, 0]) == pytest.approx(0.005, abs=1e-4), "the run goes on"
     assert seen["now"] == 0
     assert seen["arrival"] == world.planner.source.scheduler.delay_ns == pytest.approx(55e6, abs=10e6)
+
+
+def test_a_horizon_of_1_is_asked_for_now_although_its_delay_is_an_action() -> None:
+    world = build()
+    world.planner.source.scheduler = Scheduler(1, 1, ACTION_NS)
+    world.arm()
+    world.loop.start_auto()
+    for _ in range(20):
+        world.tick()
+        if world.policy.busy:
+            world.clock[0] += 3_000_000
+            world.answer([[0.1, 0.2]])
+    assert world.planner.source.scheduler.delay == 1
+    assert [t0_ns % PERIOD_NS for t0_ns in world.policy.asked] == [PERIOD_NS // 2] * len(world.policy.asked)
+    assert set(np.diff(world.policy.asked[1:]).tolist()) == {ACTION_NS}
+    assert world.planner.starved_ticks == 0
 
 
 def test_from_standstill_there_is_nothing_to_foresee() -> None:

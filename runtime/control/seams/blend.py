@@ -17,6 +17,8 @@ def blend(fade_ns: int) -> Join:
     def join(old: Track, new: Track, at_ns: int, offset: Floats) -> Track:
         if new.held is not None:
             offset[:, new.held] = 0.0
+            if new.held.all():
+                return new
         new.fade = Fade(at_ns, fade_ns, offset)
         return new
 
