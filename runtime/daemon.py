@@ -28,8 +28,9 @@ from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
+from runtime.control.seams.seam import Seam
+from runtime.control.seams.strategy import strategy
 from runtime.control.ticker import Ticker
-from runtime.control.timeline import Timeline
 from runtime.degraded.degraded import Degraded
 from runtime.degraded.health import Health
 from runtime.events import Events, Level
@@ -42,11 +43,14 @@ from runtime.policy.chunk import Chunk
 from runtime.policy.client import PolicyWorker
 from runtime.policy.commands import Commands
 from runtime.policy.errors import PolicyError
+from runtime.policy.handover import Handover
 from runtime.policy.inline import InlinePolicy
 from runtime.policy.planner import Planner
 from runtime.policy.policy import Policy
+from runtime.policy.scheduler import Scheduler
+from runtime.policy.source import Source
 from runtime.policy.spec import WorkerSpec
-from runtime.policy.tasks import Tasks
+from runtime.policy.tasks import Task, Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
@@ -117,8 +121,7 @@ class Daemon:
 
         self.planner: Planner | None = None
         self.policy: Policy | None = None
-        self.policy_error = ""
-        """Why there is no policy although one is configured."""
+        self._policy_failed = ""
         self.models: dict[str, ModelFile] = {}
         """The policies' models as they were at the start, where they are files: `model`, `fallback model`."""
         if config.policy is not None:
@@ -271,14 +274,24 @@ class Daemon:
             try:
                 await policy.start()
             except PolicyError as error:
-                self.policy_error = str(error)
-                self.events.emit("policy.failed", f"there is no policy: {error}", level="error")
+                self._policy_failed = str(error)
+                self._tell_no_policy()
+        if not self._policy_failed and self.policy_error:
+            self._tell_no_policy()
+
+    def _tell_no_policy(self) -> None:
+        self.events.emit("policy.failed", f"there is no policy: {self.policy_error}", level="error")
+
+    @property
+    def policy_error(self) -> str:
+        """Why there is no policy although one is configured; empty while nothing is wrong with it."""
+        problems = [source.problem for source in self.planner.sources] if self.planner is not None else []
+        return self._policy_failed or next(filter(None, problems), "")
 
     @property
     def policies(self) -> list[Policy]:
         """The policy and its fallback, as far as they are there."""
-        planners = (self.planner, self.planner.fallback if self.planner is not None else None)
-        return [planner.policy for planner in planners if planner is not None]
+        return [source.policy for source in self.planner.sources] if self.planner is not None else []
 
     async def _keep_house(self) -> None:
         """Once a second: tell systemd how it is, and collect the little garbage that there is."""
@@ -338,21 +351,29 @@ class Daemon:
         assert config is not None
         commands = Commands(ranges(config), schedule(config))
         tasks = Tasks(config.tasks, config.first_task, config.any_prompt)
-        fallback = (
-            self._build_planner(config.fallback, names, commands, tasks) if config.fallback is not None else None
-        )
-        self.planner = self._build_planner(config, names, commands, tasks, config.inline, fallback)
+        source = self._build_source("policy", config, names, commands, tasks, config.inline)
+        fallback = None
+        if (second := config.fallback) is not None:
+            between_s = config.interval / config.rate + config.timeout
+            after_ns = round(second.after * 1e9) if second.after is not None else None
+            fallback = (
+                self._build_source("fallback policy", second, names, commands, tasks),
+                Handover(after_ns, round(second.stable * 1e9), round(between_s * 1e9)),
+                strategy("blend", second.seam_time),
+            )
+        on_laid = self._record_chunk if self.recorder else None
+        self.planner = Planner(source, commands, self.events, on_laid, fallback=fallback)
         self.policy = self.planner.policy
 
-    def _build_planner(
+    def _build_source(
         self,
+        name: str,
         config: Inference,
         names: list[str],
         commands: Commands,
         tasks: Tasks,
         inline: bool = False,
-        fallback: Planner | None = None,
-    ) -> Planner:
+    ) -> Source:
         actions = ActionMap(config.action, names)
         observation = ObservationBuilder(
             config.observation, names, self.sensors, commands.names, actions.size, tasks
@@ -375,13 +396,8 @@ class Daemon:
         )
 
         def on_chunk(chunk: Chunk) -> None:
-            planner.lay(chunk)
-
-        def record(chunk: Chunk, arrived_ns: int, seam_step: float) -> None:
-            # A chunk comes just when a tick is due: that goes first.
-            assert self.recorder is not None
-            add = partial(self.recorder.add_chunk, chunk, arrived_ns, seam_step, planner.task)
-            self.ticker.after_tick(add)
+            assert self.planner is not None
+            self.planner.lay(chunk, source)
 
         policy = cast(
             Policy,
@@ -389,23 +405,28 @@ class Daemon:
             if inline
             else PolicyWorker(spec, self.events, on_chunk, lambda work: self.ticker.between_ticks(work)),
         )
-        planner = Planner(
+        source = Source(
+            name,
             policy,
-            Timeline(len(names), round(1e9 / config.rate), config.between),
             observation,
             actions,
-            commands,
             [
                 (sensor, plan.options.max_age + self.config.degraded.lost(plan.options.name).grace)
                 for sensor, plan in zip(self.sensors, self.config.sensors, strict=True)
             ],
-            config.interval,
+            Scheduler(config.horizon, config.interval, round(1e9 / config.rate)),
+            strategy("replace" if inline else config.seam, config.seam_time, config.seam_decay),
             self.events,
-            record if self.recorder else None,
-            fallback=fallback,
+            between=config.between,
+            observe=config.observe,
         )
         tasks.follow(policy.set_task)
-        return planner
+        return source
+
+    def _record_chunk(self, chunk: Chunk, arrived_ns: int, seam: Seam, task: Task) -> None:
+        # A chunk comes just when a tick is due: that goes first.
+        assert self.recorder is not None
+        self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam, task))
 
     def _other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""

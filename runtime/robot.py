@@ -226,7 +226,7 @@ class Robot:
         operator's own. Raises Refused."""
         if self._planner is None:
             raise Refused("no_policy", "there is no policy: the config has no [policy]")
-        if not self._planner.has_tasks:
+        if not self._planner.source.has_tasks:
             why = "it is not ready; `reflexctl status` tells why"
             if self._planner.policy.ready:
                 why = "its observation has no source `task` or `task.one_hot`, and its backend takes no prompt"

@@ -148,9 +148,22 @@ def _policy(daemon: Daemon) -> dict[str, Any]:
         "latency_max_ms": round(policy.latency.recent_max_ns / 1e6, 2),
         "chunks": planner.chunks,
         "useless_chunks": planner.useless_chunks,
+        "seam": _seam(planner),
         "fallback": _fallback(planner),
         "failures": dict(policy.failures),
         "restarts": policy.restarts,
+    }
+
+
+def _seam(planner: Planner) -> dict[str, Any]:
+    """The strategy, and what the last seam did."""
+    last = planner.seam
+    return {
+        "strategy": planner.source.strategy.name,
+        "before_rad": round(last.before_rad, 4) if last else None,
+        "after_rad": round(last.after_rad, 4) if last else None,
+        "fade_s": last.fade_s if last else None,
+        "before_max_rad": round(planner.seam_before_max, 4),
     }
 
 

@@ -49,8 +49,8 @@ def model(file: ModelFile | None, expected: str | None) -> list[str]:
 
 
 def policy(configured: bool, ready: bool, error: str) -> list[str]:
-    """`ready`: loaded, warm and healthy. `error`: why it will never be, empty otherwise."""
-    if not configured or ready:
+    """`ready`: loaded, warm and healthy. `error`: why it is of no use and will never be, empty otherwise."""
+    if not configured or (ready and not error):
         return []
     return [f"the policy is not ready: {error or 'it starts, or is started again; wait for its first inference'}"]
 

@@ -60,6 +60,7 @@ def _column(run: dict[str, Any]) -> list[tuple[str, str]]:
         ("control rate", f"{status['rate_measured_hz']:.2f} Hz of {status['rate_hz']:g}"),
         ("missed deadlines", str(status["missed_deadlines"])),
         ("starved ticks", str(status["starved_ticks"])),
+        ("largest disagreement at a seam", f"{status['policy']['seam']['before_max_rad']:.3f} rad"),
         ("largest step at a seam, before the envelope", f"{status['seam_step_max_rad']:.3f} rad"),
         ("commands limited: position", str(status["limits"]["position"])),
         ("commands limited: velocity", str(status["limits"]["velocity"])),

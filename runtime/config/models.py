@@ -11,6 +11,7 @@ from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
 from runtime.config.zones import Geofence, ProtectiveField
+from runtime.control.seams.strategy import Name as Seam
 from runtime.policy.tasks import Task, prompt_problem
 from runtime.policy.terms import ActionTerm, ObservationTerm
 from safety.workspace.options import WorkspaceOptions
@@ -210,7 +211,18 @@ class Inference(Options):
     execute: int | None = Field(default=None, ge=1)
     """Actions between two inference starts (s), at most `horizon`. Left out: half of the horizon."""
     between: Literal["interpolate", "hold"] = "interpolate"
-    """Between two actions: draw a line, or hold the earlier one."""
+    """Between two actions: a smooth curve that never goes beyond them, or hold the earlier one."""
+    seam: Seam = "blend"
+    """How the plan goes from one chunk to the next: `blend` (the offset of position and speed is cancelled and
+    faded out), `prefix` (the policy is handed the plan that is under way and continues it, then blend), `ensemble`
+    (an average of all chunks, as in ACT) or `replace` (a step). See docs/architecture.md."""
+    seam_time: float = Field(default=0.2, gt=0, le=5)
+    """How long a blend takes, s."""
+    seam_decay: float = Field(default=0.01, ge=0, le=10)
+    """An `ensemble` weighs its chunks by exp(-`seam_decay` i), i = 0 for the oldest."""
+    observe: Literal["now", "arrival"] = "now"
+    """Which moment the policy sees of joints and last action: now, or the one at which its answer is expected, by
+    the plan. Sensors are as they are."""
     timeout: float = Field(default=2.0, gt=0)
     """An inference that takes longer (s) counts as hung; the worker is restarted."""
     latency: float = Field(default=0.0, ge=0)
@@ -236,12 +248,18 @@ class Fallback(Inference):
     """A second policy that takes over while the first one has no plan. Its worker is there all the time. It sees
     the commands and the task of the first. Left out: the robot holds instead."""
 
+    after: float | None = Field(default=None, gt=0)
+    """It takes over when the first policy has been silent for so long, s, also while a plan is left; longer than
+    the time between two of its requests. Left out: when the plan ends."""
+    stable: float = Field(default=1.0, ge=0)
+    """It gives back when the first policy has answered again for so long, s."""
+
 
 class Policy(Inference):
     """The learned policy and how it is run. Left out: the robot can be armed, held and moved by hand."""
 
     inline: bool = False
-    """Run the inference inside the tick, as a bad example: the tick waits for it."""
+    """Run the inference inside the tick, as a bad example: the tick waits for it. Its seams replace."""
     command: dict[Name, CommandSpec] = Field(default_factory=dict)
     """Numbers that operators may set, by name: `[policy.command.vx]`."""
     task: dict[Name, TaskSpec] = Field(default_factory=dict)

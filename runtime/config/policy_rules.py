@@ -28,6 +28,7 @@ def apply(draft: Draft) -> None:
     paths = _inference(draft, ("policy",), policy, policy.command, tasks)
     if policy.fallback:
         place: Place = ("policy", "fallback")
+        _takeover(draft, policy, policy.fallback.after)
         own = _inference(draft, place, policy.fallback, policy.command, tasks)
         paths["fallback"] = policy.fallback.model_copy(update=own)
     draft.policy = policy.model_copy(update=paths)
@@ -73,6 +74,16 @@ def _inference(
         draft.report((*place, "sha256"), "found a checksum, expected policy.model beside it; name the file")
     model = draft.existing_file((*place, "model"), policy.model, "the policy's model")
     return {"model": model, "python": python or sys.executable}
+
+
+def _takeover(draft: Draft, policy: Policy, after: float | None) -> None:
+    between = policy.interval / policy.rate
+    if after is not None and after <= between:
+        draft.report(
+            ("policy", "fallback", "after"),
+            f"found {after:g}, expected more than {between:g} s, the time between two requests to the first "
+            "policy: it would be taken for silent between two answers; raise it",
+        )
 
 
 def _backend(draft: Draft, place: Place, policy: Inference) -> None:

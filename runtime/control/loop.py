@@ -15,7 +15,7 @@ from drivers.sensor import Sensor
 from drivers.state import Floats, JointState
 from runtime.control.histogram import Histogram
 from runtime.control.modes import Mode, ModeMachine
-from runtime.control.timeline import Timeline
+from runtime.control.track import Track
 from runtime.degraded.degraded import Degraded, Failure
 from runtime.degraded.health import Health
 from runtime.events import Events
@@ -104,7 +104,7 @@ class ControlLoop:
         self._health = health
         self._failure: Failure | None = None
         """Why the robot leaves its run by itself, from then until it stands."""
-        self._way = Timeline(len(joints), 1, "hold")
+        self._way: Track | None = None
         """Where it goes meanwhile."""
         self._trace = trace
         self._extra = [sensor.values for sensor in sensors]
@@ -307,8 +307,10 @@ class ControlLoop:
             self._degraded.note(self.command)
             if self._envelope.at_rest(REST):
                 self._stopped(now_ns)
-        elif mode == Mode.RETURNING and not self._way.sample(now_ns, self.goal) and self._envelope.at_rest(REST):
-            self._returned()
+        elif mode == Mode.RETURNING:
+            assert self._way is not None
+            if not self._way.sample(now_ns, self.goal) and self._envelope.at_rest(REST):
+                self._returned()
 
     def _ramp_down(self, seen_ns: int | None = None) -> None:
         self._stop = _Stop(self._clock(), self._state.position.copy(), seen_ns)

@@ -1,80 +1,108 @@
-"""The timeline: the plan ahead, an action chunk laid over absolute time. Sampling it never waits."""
+"""The timeline: the plan ahead, action chunks laid over absolute time. Sampling it never waits."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 
 from drivers.state import Floats
-
-Between = Literal["interpolate", "hold"]
+from runtime.control.seams.seam import Seam, Strategy
+from runtime.control.track import Mask, Track
 
 
 class Timeline:
-    """Holds the newest chunk of goals and samples it at any time.
+    """The chunk that is executed, and the one that takes over from it at a moment to come."""
 
-    Action i is meant for `t0 + i * period`. Between actions the goal is interpolated, or held until the next.
-    The last action is held for one period. A horizon of 1 is held for two: the policy's next observation is one
-    period after this one, so its next action cannot be there sooner.
-    """
-
-    def __init__(self, joints: int, period_ns: int, between: Between) -> None:
-        self.period_ns = period_ns
-        self._interpolate = between == "interpolate"
-        self._goals: Floats = np.empty((0, joints))
-        self._t0_ns = 0
-        self._end_ns = 0
-        self._before: Floats = np.empty(joints)
-        self._after: Floats = np.empty(joints)
+    def __init__(self) -> None:
+        self._track: Track | None = None
+        self._next: Track | None = None
+        self._begin_ns = 0
+        """When the next one takes over."""
 
     def clear(self) -> None:
         """Forget the plan."""
-        self._goals = self._goals[:0]
-        self._t0_ns = self._end_ns = 0
+        self._track = self._next = None
 
     @property
     def empty(self) -> bool:
         """No chunk was laid since `clear`."""
-        return not len(self._goals)
+        return self._track is None
 
-    def lay(self, t0_ns: int, goals: Floats, now_ns: int) -> float | None:
-        """Lay a chunk over the plan; from now on it alone is sampled, from the action that is due.
+    @property
+    def newest(self) -> Track | None:
+        """The chunk that was laid last, begun or not."""
+        return self._next or self._track
 
-        `goals`: joint angles, rad, shape (H, joints); action 0 is meant for `t0_ns`. Returns the largest step
-        (rad) between the old plan and the new one at `now_ns` (0.0 when there was no plan), or None when the
-        chunk is of no use: older than the one in place, or wholly past.
+    @property
+    def by(self) -> str:
+        """Who made the chunk that was sampled last; empty when there is none."""
+        return self._track.by if self._track is not None else ""
+
+    def lay(self, track: Track, now_ns: int, strategy: Strategy, begin_ns: int = 0) -> Seam | None:
+        """Lay a chunk over the plan, from the action that is due. Returns what the seam does.
+
+        It takes over now, or at its own first moment or `begin_ns` if those are to come, but before the plan in
+        force ends. None: it is of no use, as it is wholly past by then, or older than the one of the same maker.
         """
-        end_ns = t0_ns + max(len(goals), 2) * self.period_ns
-        if end_ns <= now_ns or t0_ns < self._t0_ns:
+        if self._next is not None and now_ns >= self._begin_ns:
+            self._track, self._next = self._next, None
+        old = self._track
+        if old is None or now_ns >= old.end_ns:
+            if track.end_ns <= now_ns:
+                return None
+            self._track, self._next = track, None
+            return Seam(track.by, strategy.name, now_ns, 0.0, 0.0, 0.0)
+        # At the last action the plan still moves; one period later it stands.
+        at_ns = max(now_ns, min(max(track.t0_ns, begin_ns), old.end_ns - old.period_ns))
+        if track.end_ns <= at_ns or any(_older(track, other) for other in (old, self._next)):
             return None
-        had_plan = self.sample(now_ns, self._before)
-        self._goals, self._t0_ns, self._end_ns = goals, t0_ns, end_ns
-        if not had_plan:
-            return 0.0
-        self.sample(now_ns, self._after)
-        return float(np.abs(self._after - self._before).max())
+        leaves = old.motion(at_ns)
+        offset = leaves - track.motion(at_ns)
+        before_rad = _largest(offset[0], track.held)
+        joined = strategy.join(old, track, at_ns, offset)
+        self._next, self._begin_ns = joined, at_ns
+        after_rad = _largest(leaves[0] - joined.position(at_ns), track.held)
+        fade_s = (joined.fade.end_ns - at_ns) / 1e9 if joined.fade is not None else 0.0
+        return Seam(track.by, strategy.name, at_ns, before_rad, after_rad, fade_s)
 
     def sample(self, now_ns: int, out: Floats) -> bool:
         """Write the goals for `now_ns` into `out` (rad, shape (joints,)). False: starved, `out` untouched."""
-        if now_ns >= self._end_ns:
-            return False
-        row, rest_ns = divmod(max(now_ns - self._t0_ns, 0), self.period_ns)
-        last = len(self._goals) - 1
-        if row >= last:
-            out[:] = self._goals[last]
-        elif self._interpolate:
-            np.subtract(self._goals[row + 1], self._goals[row], out)
-            out *= rest_ns / self.period_ns
-            out += self._goals[row]
-        else:
-            out[:] = self._goals[row]
-        return True
+        if self._next is not None and now_ns >= self._begin_ns:
+            self._track, self._next = self._next, None
+        return self._track is not None and self._track.sample(now_ns, out)
 
-    def row(self, now_ns: int) -> int:
-        """Index of the action that is executed at `now_ns`."""
-        return min(max(now_ns - self._t0_ns, 0) // self.period_ns, len(self._goals) - 1)
+    def at(self, at_ns: int) -> Track | None:
+        """The chunk that is in force at a moment, now or to come; None: no chunk was laid."""
+        return self._next if self._next is not None and at_ns >= self._begin_ns else self._track
+
+    def committed(self, t0_ns: int, period_ns: int, most: int) -> Floats:
+        """Goals that run at `t0 + i * period` if nothing new comes, rad, shape (K, joints) with K <= `most`.
+
+        K is 0 where there is no plan at `t0`.
+        """
+        track = self.at(t0_ns)
+        if track is None:
+            return np.empty((0, 0))
+        end_ns = self._begin_ns if self._next is not None and track is self._track else track.end_ns
+        count = min(most, -((t0_ns - end_ns) // period_ns))
+        return track.rows(t0_ns, period_ns, max(count, 0))
+
+    @property
+    def end_ns(self) -> int:
+        """When the plan ends, CLOCK_MONOTONIC ns; 0 when there is none."""
+        newest = self.newest
+        return newest.end_ns if newest is not None else 0
 
     def ahead_s(self, now_ns: int) -> float:
         """How long the plan lasts from `now_ns`, s; 0 when starved."""
-        return max(self._end_ns - now_ns, 0) / 1e9
+        return max(self.end_ns - now_ns, 0) / 1e9
+
+
+def _older(track: Track, other: Track | None) -> bool:
+    return other is not None and other.by == track.by and track.t0_ns < other.t0_ns
+
+
+def _largest(offset: Floats, held: Mask | None) -> float:
+    """The offset (rad) of the joint that has the largest; of those that are held only where all are."""
+    if held is not None and not held.all():
+        offset = offset[~held]
+    return float(np.abs(offset).max())

@@ -15,7 +15,7 @@ from drivers.sensor import Sensor
 from drivers.state import Floats
 from runtime.config.degraded import Degraded as Options
 from runtime.config.degraded import LostSensor, Reaction
-from runtime.control.timeline import Timeline
+from runtime.control.track import Track
 from runtime.degraded.way import Trail, slow
 from runtime.events import Events
 from safety.watch import Flag
@@ -103,7 +103,7 @@ class Degraded:
             return None
         return self._starving(now_ns)
 
-    def way(self, reaction: Reaction, command: Floats, now_ns: int) -> Timeline:
+    def way(self, reaction: Reaction, command: Floats, now_ns: int) -> Track:
         """The plan of a reaction that moves the robot, from where it stands now. `reaction`: home or retreat."""
         if reaction == "home":
             points = np.stack([command, self._posed(command, self._options.home)])
@@ -111,9 +111,7 @@ class Degraded:
             points = np.vstack([command, self._trail.backwards()])
             points = np.vstack([command, self._posed(points, self._options.open)])
         rows, spacing_ns = slow(points, self._speed)
-        plan = Timeline(len(command), spacing_ns, "interpolate")
-        plan.lay(now_ns, rows, now_ns)
-        return plan
+        return Track(now_ns, spacing_ns, rows, straight=True)
 
     def _posed(self, angles: Floats, pose: Mapping[str, float]) -> Floats:
         """The same, shape (..., joints), but with the joints of a pose where it has them."""

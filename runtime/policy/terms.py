@@ -94,6 +94,9 @@ class ActionTerm(Options):
     """Goal angle at the value 0, rad: one number, or one for each joint."""
     scale: Finite | list[Finite] = 1.0
     """Radians for each unit of the value: one number, or one for each joint."""
+    discrete: bool = False
+    """The joints keep each action until the next, and a seam does not blend them: for grippers that open and
+    close."""
 
     @field_validator("target")
     @classmethod
@@ -250,6 +253,8 @@ class ActionMap:
         index: list[int] = []
         offset: list[float] = []
         scale: list[float] = []
+        self.discrete = np.zeros(len(joints), np.bool_)
+        """Joints that keep each action until the next, shape (joints,)."""
         for number, term in enumerate(terms, 1):
             own: list[str] = []
             names = _choose("joint", term.joints, list(joints), own)
@@ -258,7 +263,9 @@ class ActionMap:
             twice = [name for name in names if name in place and place[name] in index]
             if twice:
                 own.append(f"{', '.join(twice)} moved by an earlier term already; expected each joint once")
-            index += [place.get(name, 0) for name in names]
+            places = [place.get(name, 0) for name in names]
+            index += places
+            self.discrete[places] = term.discrete
             problems += [f"action term {number} ({term.target}): {problem}" for problem in own]
         if problems:
             raise TermsError(problems)
@@ -267,15 +274,23 @@ class ActionMap:
         self._index: Ints = np.array(index, np.int64)
         self._offset: Floats = np.array(offset)
         self._scale: Floats = np.array(scale)
+        # A value without effect could have been any.
+        self._inverse: Floats = np.array([1.0 / each if each else 0.0 for each in scale])
 
     def goals(self, actions: Floats, hold: Floats) -> Floats:
         """Goal angles, rad, shape (H, joints), for raw actions, shape (H, A).
 
         `hold`: goals of the joints that no term moves, rad, shape (joints,).
         """
-        goals: Floats = np.tile(hold, (len(actions), 1))
+        goals: Floats = np.empty((len(actions), len(hold)))
+        goals[:] = hold
         goals[:, self._index] = self._offset + self._scale * actions
         return goals
+
+    def raw(self, goals: Floats) -> Floats:
+        """The other way round: raw actions, shape (..., A), for goal angles, rad, shape (..., joints)."""
+        raw: Floats = (goals.take(self._index, axis=-1) - self._offset) * self._inverse
+        return raw
 
 
 def _task_problems(source: str, tasks: Tasks) -> list[str]:

@@ -20,6 +20,7 @@ import msgpack
 
 from runtime.child.backoff import Backoff
 from runtime.child.process import CLEAN_EXIT, ChildProcess
+from runtime.control.seams.seam import Seam
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
@@ -106,8 +107,8 @@ class Recorder:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def add_chunk(self, chunk: Chunk, arrived_ns: int, seam_step: float, task: Task) -> None:
-        """Record an action chunk as it arrived, and what it was asked for. It takes microseconds."""
+    def add_chunk(self, chunk: Chunk, arrived_ns: int, seam: Seam, task: Task) -> None:
+        """Record an action chunk as it arrived, its seam, and what it was asked for. It takes microseconds."""
         count, width = chunk.actions.shape
         rows = max(1, MESSAGE_MAX // 2 // (8 * width))
         for first in range(0, count, rows):
@@ -115,7 +116,12 @@ class Recorder:
                 "t0_mono_ns": chunk.t0_ns,
                 "arrived_mono_ns": arrived_ns,
                 "latency_s": chunk.latency_ns / 1e9,
-                "seam_step_rad": seam_step,
+                "by": seam.by,
+                "seam": seam.strategy,
+                "seam_mono_ns": seam.at_ns,
+                "seam_before_rad": seam.before_rad,
+                "seam_after_rad": seam.after_rad,
+                "seam_fade_s": seam.fade_s,
                 **task.recorded(),
                 "first": first,
             }

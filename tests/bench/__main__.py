@@ -15,7 +15,7 @@ from runtime.cli.processes import DaemonProcess, Emulator
 from runtime.config.config import Config
 from runtime.config.load import load
 from tests import robots
-from tests.bench import envelope, exchange
+from tests.bench import envelope, exchange, seams
 from tests.bench.reference import Reference
 from tests.bench.surroundings import CONFIGS, headline, machine, save, watched
 from tests.bench.watches import look_cost
@@ -140,6 +140,7 @@ def _table(results: dict[str, Any]) -> str:
     lines += ["", "| all watches, joints | p50 us | p99 us |", "|---|---|---|"]
     lines += ["| {joints} | {p50:.0f} | {p99:.0f} |".format(**row) for row in results["watches"]]
     lines += ["", envelope.table(results["envelope"])]
+    lines += ["", seams.table(results["seams"])]
     start = results["start"]
     lines += ["", f"start to ready {start['start_to_ready_s']} s, {start['memory_mb']} MB"]
     return "\n".join(lines)
@@ -150,7 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only 6 and 12 joints")
     quick = parser.parse_args().quick
-    results: dict[str, Any] = {"machine": machine(), "tick_cost": [], "envelope": envelope.measure()}
+    results: dict[str, Any] = {"machine": machine(), "tick_cost": []}
+    results |= {"envelope": envelope.measure(), "seams": seams.measure()}
     with tempfile.TemporaryDirectory(prefix="reflexd-bench-") as name:
         folder = Path(name)
         os.environ["STATE_DIRECTORY"] = str(folder / "state")

@@ -26,7 +26,7 @@ def run(inline: bool, in_bin: int) -> dict[str, Any]:
             "limits": {"position": 0, "velocity": 1, "acceleration": 2},
             "lateness_us": durations,
             "cost_us": durations,
-            "policy": {"chunks": 150, "useless_chunks": 0, "failures": {}},
+            "policy": {"seam": {"before_max_rad": 0.2}, "chunks": 150, "useless_chunks": 0, "failures": {}},
             "buses": [{"lost": 1, "late": 2, "corrupt": 3}],
         },
     }

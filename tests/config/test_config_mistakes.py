@@ -209,6 +209,10 @@ ACROSS = [
         "policy.rate: found 500, expected at most control.rate (400 Hz): a tick takes one action at most; lower it or "
         "raise control.rate",
     ),
+    (
+        {"policy.seam": "smooth"},
+        'policy.seam: found "smooth", expected "replace", "ensemble", "blend" or "prefix"; write one of these',
+    ),
     ({"policy.execute": 11}, "policy.execute: found 11, expected at most policy.horizon (10); lower it"),
     (
         {"policy.latency": 2.0},

@@ -48,8 +48,10 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
-        {"policy.fallback": {"model": "no.onnx", "rate": 500, "horizon": 2, "execute": 3, **TERMS}},
+        {"policy.fallback": {"model": "no.onnx", "rate": 500, "horizon": 2, "execute": 3, "after": 0.01, **TERMS}},
         [
+            "policy.fallback.after: found 0.01, expected more than 0.1 s, the time between two requests to the "
+            "first policy: it would be taken for silent between two answers; raise it",
             "policy.fallback.observation[0]: joint.position: no joint is called kne; found hip, knee",
             "policy.fallback.rate: found 500, expected at most control.rate (400 Hz): a tick takes one action at "
             "most; lower it or raise control.rate",

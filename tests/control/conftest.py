@@ -16,15 +16,19 @@ from drivers.state import JointState
 from runtime.config.degraded import Degraded as DegradedOptions
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
-from runtime.control.timeline import Timeline
+from runtime.control.seams.strategy import Name, strategy
 from runtime.degraded.degraded import Degraded
 from runtime.degraded.health import Health
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.commands import CommandRange, Commands
+from runtime.policy.handover import Handover
 from runtime.policy.planner import Planner
+from runtime.policy.scheduler import Scheduler
+from runtime.policy.source import Observe, Source
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
+from runtime.policy.worker.wire import Can
 from runtime.recording.ring import TraceReader, TraceRing
 from runtime.recording.trace import TraceLayout
 from safety.action import Action
@@ -81,15 +85,20 @@ class FakeBus:
 class FakePolicy:
     """Remembers what it was asked; the test answers with `World.answer`."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, actions: int) -> None:
         self.ready, self.busy = True, False
         self.observation = np.zeros(size, np.float32)
+        self.plan = np.zeros((50, actions), np.float32)
+        self.can = Can(0)
         self.failures: Counter[str] = Counter()
+        self.restarts = 0
         self.asked: list[int] = []
+        self.handed: list[tuple[int, int]] = []
 
-    def request(self, t0_ns: int) -> bool:
+    def request(self, t0_ns: int, known: int = 0, delay: int = 0) -> bool:
         self.busy = True
         self.asked.append(t0_ns)
+        self.handed.append((known, delay))
         return True
 
 
@@ -154,14 +163,29 @@ class World:
         return command
 
 
+def second(commands: Commands, events: Events) -> Source:
+    actions = ActionMap([ActionTerm(target="joint.position", joints=["a"])], ["a", "b"])
+    terms = [ObservationTerm(source="joint.position", joints=["a"])]
+    builder = ObservationBuilder(terms, ["a", "b"], [], ["vx"], actions.size)
+    policy: Any = FakePolicy(builder.size, actions.size)
+    scheduler = Scheduler(50, 5, ACTION_NS)
+    return Source("fallback policy", policy, builder, actions, [], scheduler, strategy("blend"), events)
+
+
 def build(
     degraded: DegradedOptions | None = None,
     sensors: Sequence[tuple[Any, float]] = (),
     tasks: Tasks | None = None,
+    seam: Name = "blend",
+    observe: Observe = "now",
+    handover: Handover | None = None,
     **after_stop: str,
 ) -> World:
     """A robot of the joints a and b. `sensors`: each with its max_age, s; `tasks`: of a policy that sees their ids
-    last; `after_stop`: where it is not limp."""
+    last; `after_stop`: where it is not limp.
+
+    `handover`: when a fallback that sees and moves joint a alone takes over and gives back.
+    """
     options = degraded or DegradedOptions()
     joints = [
         Joint(
@@ -186,19 +210,20 @@ def build(
     terms.append(ObservationTerm(source="command"))
     terms += [ObservationTerm(source="task")] if tasks is not None else []
     builder = ObservationBuilder(terms, ["a", "b"], [], ["vx"], actions.size, tasks)
-    policy = FakePolicy(builder.size)
-    timeline = Timeline(2, ACTION_NS, "interpolate")
-    planner = Planner(
+    policy = FakePolicy(builder.size, actions.size)
+    source = Source(
+        "policy",
         policy,  # type: ignore[arg-type]
-        timeline,
         builder,
         actions,
-        commands,
         [(sensor, max_age + options.lost(sensor.name).grace) for sensor, max_age in sensors],
-        5,
+        Scheduler(50, 5, ACTION_NS),
+        strategy(seam),
         events,
-        clock=lambda: clock[0],
+        observe=observe,
     )
+    fallback = (second(commands, events), handover, strategy("blend")) if handover is not None else None
+    planner = Planner(source, commands, events, clock=lambda: clock[0], fallback=fallback)
     bus = FakeBus(joints, state)
     trace = TraceRing(TraceLayout(["a", "b"], {}, ["vx"]), 64)
     powered_off: list[Mode] = []

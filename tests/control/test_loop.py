@@ -78,7 +78,7 @@ def test_a_chunk_that_comes_late_goes_on_from_the_action_that_is_due(world: Any)
     assert len(world.policy.asked) == 2
     world.tick(15)
     world.answer(ramp(50, start=0.005, step=0.001))
-    world.tick(10)
+    world.tick(25)
     due = 0.005 + (world.number * P - asked_ns) / 2e7 * 0.001
     assert world.sent() == pytest.approx([due, due], abs=1e-9)
 

@@ -20,7 +20,7 @@ def ramp(world: World, speed: float) -> np.ndarray:
 def test_the_plan_in_force_runs_on_until_the_chunk_for_the_new_task_is_there() -> None:
     world = build(tasks=Tasks([LEFT, RIGHT]))
     laid: list[Task] = []
-    world.planner._on_laid = lambda *_: laid.append(world.planner.task)
+    world.planner._on_laid = lambda *told: laid.append(told[-1])
     world.arm()
     world.loop.start_auto()
     while not world.policy.busy:
@@ -47,9 +47,9 @@ def test_the_plan_in_force_runs_on_until_the_chunk_for_the_new_task_is_there() -
 
 
 def test_a_policy_has_tasks_when_its_observation_shows_them_or_its_backend_takes_a_prompt() -> None:
-    assert build(tasks=Tasks([LEFT])).planner.has_tasks
+    assert build(tasks=Tasks([LEFT])).planner.source.has_tasks
     world = build()
     world.policy.can = Can.CONTINUE  # type: ignore[attr-defined]
-    assert not world.planner.has_tasks
+    assert not world.planner.source.has_tasks
     world.policy.can |= Can.TASK  # type: ignore[attr-defined]
-    assert world.planner.has_tasks
+    assert world.planner.source.has_tasks

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from drivers.state import JointState
+from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.errors import PolicyError
@@ -34,7 +35,12 @@ async def record(folder, chunks, config=CONFIG):
         position = np.zeros(1)
         head = (number, time.monotonic_ns(), 0, 0, 3, True, False, 0.1)
         trace.append(head, JointState(1), position, position, np.zeros(1, np.int64), [])
-        recorder.add_chunk(Chunk(10 * number, actions, 7, number + 1), 10 * number + 5, 0.25, Task())
+        recorder.add_chunk(
+            Chunk(10 * number, actions, 7, number + 1),
+            10 * number + 5,
+            Seam("policy", "blend", 10 * number + 5, 0.25, 0.0, 0.2),
+            Task(),
+        )
     while recorder.path is None:
         await asyncio.sleep(0.01)
     await recorder.close()

@@ -19,6 +19,7 @@ from mcap.reader import NonSeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from drivers.state import JointState
+from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
@@ -27,6 +28,7 @@ from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
 
+SEAM = Seam("policy", "blend", 12, 0.25, 0.125, 0.2)
 RNG = np.random.default_rng(0)
 
 
@@ -75,7 +77,7 @@ async def test_everything_is_readable_with_the_standard_decoders(
     recorder.start()
     write_ticks(trace, 0, 300)
     events.emit("robot.armed", "armed", answer=42)
-    recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, 0.25, Task("pick", 3.0, "pick the cube"))
+    recorder.add_chunk(Chunk(5, np.array([[1.0, 2.0]]), 7, 1), 12, SEAM, Task("pick", 3.0, "pick the cube"))
     await until(lambda: recorder.path is not None)
     await recorder.close()
     assert recorder.path is not None
@@ -94,7 +96,8 @@ async def test_everything_is_readable_with_the_standard_decoders(
         assert (event["name"], event["fields"], event["level"]) == ("robot.armed", {"answer": 42}, 2)
         chunk = json.loads(logs["/chunks"].data)
         assert chunk["actions"] == [[1.0, 2.0]]
-        assert chunk["seam_step_rad"] == 0.25
+        assert (chunk["by"], chunk["seam"], chunk["seam_mono_ns"]) == ("policy", "blend", 12)
+        assert (chunk["seam_before_rad"], chunk["seam_after_rad"], chunk["seam_fade_s"]) == (0.25, 0.125, 0.2)
         assert (chunk["task"], chunk["task_id"], chunk["prompt"]) == ("pick", 3.0, "pick the cube")
         message = logs["/ticks"]
         assert abs(message.log_time - time.time_ns()) < 60e9, "log times are wall times"
@@ -107,7 +110,7 @@ async def test_a_chunk_too_long_for_a_message_comes_in_parts(parts: tuple[TraceR
     _, _, recorder = parts
     actions = RNG.random((1000, 50))
     recorder.start()
-    recorder.add_chunk(Chunk(5, actions, 7, 1), 12, 0.0, Task())
+    recorder.add_chunk(Chunk(5, actions, 7, 1), 12, SEAM, Task())
     await until(lambda: recorder.path is not None)
     await recorder.close()
     assert recorder.path is not None
@@ -213,6 +216,7 @@ DAEMON = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from tests.recording.test_recorder import make_trace, write_ticks
+from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.recording.process import is_over
 from runtime.recording.recorder import Recorder

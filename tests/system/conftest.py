@@ -112,7 +112,7 @@ def make_rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
             buses = [("dynamixel", 2), ("damiao", 2)]
             path = robots.write(folder, buses, rate, POLICY.format(joints=4), estop)
             shutil.copy(Path(__file__).parents[2] / "configs/hinges/swing.py", folder)
-            for model in ("noise.py", "obedient.py"):
+            for model in ("noise.py", "obedient.py", "erratic.py"):
                 shutil.copy(Path(__file__).parent / model, folder)
             config = load(path, run_dir=folder)
             emulator = stack.enter_context(Emulator(config))

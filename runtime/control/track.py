@@ -1,0 +1,174 @@
+"""One action chunk as a curve over time: what a timeline is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.state import Floats
+from runtime.control.fade import Fade
+
+Mask = NDArray[np.bool_]
+
+# Makes 0 / 0 a 0, and changes no other quotient.
+_TINY = 1e-300
+
+
+def duration_ns(horizon: int, period_ns: int) -> int:
+    """How long a chunk of so many actions lasts, ns; see `Track` for a horizon of 1."""
+    return max(horizon, 2) * period_ns
+
+
+class Track:
+    """A chunk of goals, sampled at any time: action i is reached at `t0 + i * period`.
+
+    Between two actions lies a cubic: position and velocity are continuous, and no joint goes beyond the two
+    actions (monotone slopes by Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984; also called PCHIP). A
+    joint that is held keeps each action until the next. Before `t0` it is the first action, and the last one is
+    held for one period. A horizon of 1 is held for two: the policy's next observation is one period after this
+    one, so its next action cannot be there sooner.
+    """
+
+    __slots__ = (
+        "_cubics",
+        "_last",
+        "_powers",
+        "_steps",
+        "by",
+        "end_ns",
+        "fade",
+        "goals",
+        "held",
+        "period_ns",
+        "t0_ns",
+        "weights",
+    )
+
+    def __init__(
+        self,
+        t0_ns: int,
+        period_ns: int,
+        goals: Floats,
+        held: Mask | None = None,
+        by: str = "",
+        weights: Floats | None = None,
+        *,
+        straight: bool = False,
+    ) -> None:
+        """`goals`: joint angles, rad, shape (H, joints). `held`: which joints are not interpolated; None: all are.
+
+        `by`: who made it. `weights`: how many chunks are in each action, when it is an average; shape (H,).
+        `straight`: lines instead of curves, for a way whose speed must be nowhere above that from row to row.
+        """
+        self.by = by
+        self.t0_ns = t0_ns
+        self.period_ns = period_ns
+        self.end_ns = t0_ns + duration_ns(len(goals), period_ns)
+        """From this moment on it has nothing to say."""
+        self.goals = goals
+        self.held = held
+        self.weights = weights
+        self.fade: Fade | None = None
+        """What is added on top."""
+        self._last = len(goals) - 1
+        self._steps = held is not None and bool(held.all())
+        self._cubics = goals if self._steps else _cubics(goals, held, straight)
+        self._powers = np.ones(4)
+
+    def sample(self, now_ns: int, out: Floats) -> bool:
+        """Write the goals for `now_ns` into `out` (rad, shape (joints,)). False: it has ended, `out` untouched."""
+        if now_ns >= self.end_ns:
+            return False
+        row, u = self._place(now_ns)
+        if self._steps:
+            out[:] = self.goals[row]
+        else:
+            powers = self._powers
+            powers[1] = u
+            powers[2] = u * u
+            powers[3] = u * u * u
+            np.dot(powers, self._cubics[row], out=out)
+        if self.fade is not None and now_ns < self.fade.end_ns:
+            out += self.fade.position(now_ns)
+        return True
+
+    def row(self, now_ns: int) -> int:
+        """Index of the action that is executed at `now_ns`."""
+        return self._place(now_ns)[0]
+
+    def position(self, now_ns: int) -> Floats:
+        """Goals at `now_ns`, after the end those at the end; rad, shape (joints,)."""
+        out = np.empty(self.goals.shape[1])
+        self.sample(min(now_ns, self.end_ns - 1), out)
+        return out
+
+    def motion(self, now_ns: int) -> Floats:
+        """Goals (rad) and their speed (rad/s) at `now_ns`, after the end those at the end; shape (2, joints)."""
+        row, u = self._place(min(now_ns, self.end_ns - 1))
+        if self._steps:
+            motion: Floats = np.zeros((2, self.goals.shape[1]))
+            motion[0] = self.goals[row]
+        else:
+            rate = 1e9 / self.period_ns if now_ns >= self.t0_ns else 0.0
+            square = u * u
+            weights = np.array(((1.0, u, square, square * u), (0.0, rate, 2.0 * u * rate, 3.0 * square * rate)))
+            motion = weights @ self._cubics[row]
+        if self.fade is not None and now_ns < self.fade.end_ns:
+            motion += self.fade.motion(now_ns)
+        return motion
+
+    def rows(self, t0_ns: int, period_ns: int, count: int) -> Floats:
+        """Goals at `t0 + i * period` for i < count, rad, shape (count, joints); after its end the last ones."""
+        times = t0_ns + period_ns * np.arange(count)
+        since = np.maximum(times - self.t0_ns, 0)
+        rows = np.minimum(since // self.period_ns, self._last)
+        if self._steps:
+            goals: Floats = self.goals[rows]
+        else:
+            u = (since % self.period_ns / self.period_ns)[:, None]
+            cubics = self._cubics[rows]
+            goals = cubics[:, 3] * u
+            for power in (2, 1):
+                goals += cubics[:, power]
+                goals *= u
+            goals += cubics[:, 0]
+        if self.fade is not None and t0_ns < self.fade.end_ns:
+            goals += self.fade.positions(times)
+        return goals
+
+    def _place(self, now_ns: int) -> tuple[int, float]:
+        """The action before `now_ns`, and the part of a period that has passed since."""
+        row, rest_ns = divmod(max(now_ns - self.t0_ns, 0), self.period_ns)
+        return min(row, self._last), rest_ns / self.period_ns
+
+
+def _cubics(goals: Floats, held: Mask | None, straight: bool) -> Floats:
+    """Coefficients from the constant one up of the cubic that begins at each action, shape (H, 4, joints).
+
+    Their argument goes from 0 to 1 in one period. The last one is constant.
+    """
+    cubics = np.zeros((len(goals), 4, goals.shape[1]))
+    cubics[:, 0] = goals
+    step = goals[1:] - goals[:-1]
+    if held is not None:
+        step[:, held] = 0.0
+    if straight or len(goals) == 1:
+        cubics[:-1, 1] = step
+        return cubics
+    slope = np.empty_like(goals)
+    slope[0], slope[-1] = step[0], step[-1]
+    # The harmonic mean of the steps on both sides where they go the same way, else none: never an overshoot.
+    product = step[:-1] * step[1:]
+    np.maximum(product, 0.0, out=product)
+    product += product
+    total = step[:-1] + step[1:]
+    total += _TINY
+    np.divide(product, total, out=slope[1:-1])
+    begin = slope[:-1]
+    bend = begin + slope[1:]
+    bend -= step
+    bend -= step
+    step -= begin
+    step -= bend
+    cubics[:-1, 1], cubics[:-1, 2], cubics[:-1, 3] = begin, step, bend
+    return cubics
