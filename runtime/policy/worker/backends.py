@@ -24,6 +24,7 @@ GROUP = "reflexd.policies"
 BUILT_IN = {
     "flow": "runtime.policy.worker.flow:FlowBackend",
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
+    "openpi": "runtime.policy.worker.remote.openpi:OpenpiBackend",
     "replay": "runtime.policy.worker.replay:ReplayBackend",
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
     "torch_export": "runtime.policy.worker.torch_models:TorchExportBackend",

@@ -1,0 +1,172 @@
+"""Options that all remote backends share: where the server is, what goes to it under which name, what comes back.
+
+Runs in the worker's interpreter: Python 3.9, numpy and the standard library only. `reflexd check` reads them too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.policy.worker.backends import GIVEN
+from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
+
+# Of the time after which a worker counts as hung: the backend's own deadline when none is given, and the longest.
+_DEADLINE = 0.75
+_DEADLINE_MAX = 0.8
+
+_SHARED = ("url", "ca", "deadline", "keys", "prompt", "actions", "columns")
+
+
+class Kind(NamedTuple):
+    """What is particular about the options of one backend."""
+
+    plain: str
+    """Scheme of an URL without encryption."""
+    encrypted: str
+    """Scheme of an URL with TLS."""
+    port: int
+    """The server's usual port."""
+    prompt: str
+    """The server's usual name for the prompt."""
+    actions: str
+    """The server's usual name for the actions."""
+    more: tuple[str, ...]
+    """Names of the options that it has beside the shared ones."""
+
+
+KINDS: dict[str, Kind] = {
+    "openpi": Kind("ws", "wss", 8000, "prompt", "actions", ()),
+    "triton": Kind("grpc", "grpcs", 8001, "", "", ("name", "version")),
+}
+
+
+@dataclass(frozen=True)
+class RemoteOptions:
+    """The shared options of a remote backend, checked."""
+
+    url: str
+    host: str
+    port: int
+    encrypted: bool
+    """TLS."""
+    ca: str
+    """PEM file of the authority that signed the server's certificate; "": those that the system trusts."""
+    deadline_s: float
+    """Longest time for one question, s."""
+    keys: Mapping[str, tuple[int, int]]
+    """The server's names for parts of the observation: from which value, and up to which one (not included)."""
+    prompt: str
+    """The server's name for the prompt; "": it is not told."""
+    actions: str
+    """The server's name for the actions."""
+    columns: tuple[int, int] | None
+    """Of the server's actions the values from this one up to that one (not included); None: all."""
+
+    def parts(self, observation: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """The observation under the server's names. Raises WrongShape."""
+        for name, (start, stop) in self.keys.items():
+            if stop > observation.size:
+                raise WrongShape(
+                    f"options.keys: {name!r} takes the values {start} to {stop}, but the observation terms of the "
+                    f"config give {observation.size}; both must agree"
+                )
+        return {name: observation[start:stop] for name, (start, stop) in self.keys.items()}
+
+    def chunk(self, actions: object) -> npt.NDArray[Any]:
+        """The server's actions, cut to the columns: finite numbers. Raises WrongShape, or Unavailable for NaN."""
+        if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "fiu" or actions.ndim == 0:
+            found = f"{actions.dtype}" if isinstance(actions, np.ndarray) else type(actions).__name__
+            raise WrongShape(f"found {self.actions!r} of type {found} from {self.url}, expected an array of numbers")
+        if self.columns is not None:
+            start, stop = self.columns
+            if stop > actions.shape[-1]:
+                raise WrongShape(
+                    f"options.columns: found {start} to {stop}, but an action from {self.url} has "
+                    f"{actions.shape[-1]} values"
+                )
+            actions = actions[..., start:stop]
+        if not np.isfinite(actions).all():
+            raise Unavailable(f"{self.url}: its actions are not finite")
+        return actions
+
+
+def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
+    """The shared options of the backend called `name`. Raises BackendError with all mistakes at once."""
+    kind = KINDS[name]
+    problems: list[str] = []
+
+    def take(key: str, default: Any, right: Callable[[Any], bool], expected: str) -> Any:
+        value = options.get(key, default)
+        if right(value):
+            return value
+        problems.append(f"{key}: found {value!r}, expected {expected}")
+        return default
+
+    unknown = sorted(set(options) - {*GIVEN, *_SHARED, *kind.more})
+    if unknown:
+        problems.append(f"found {', '.join(unknown)}, expected {', '.join((*_SHARED, *kind.more))}")
+    longest_s = _DEADLINE_MAX * options["timeout"]
+    deadline_s = take(
+        "deadline",
+        _DEADLINE * options["timeout"],
+        lambda value: _is_number(value) and 0 < value <= longest_s,
+        f"seconds, at most {longest_s:g}: {_DEADLINE_MAX:.0%} of policy.timeout",
+    )
+    keys = take(
+        "keys",
+        {},
+        lambda value: isinstance(value, dict) and all(_is_range(each) for each in value.values()),
+        'the server\'s names and their values in the observation, as { "state" = [0, 7] }',
+    )
+    columns = take(
+        "columns", None, lambda value: value is None or _is_range(value), "the first and the one after the last"
+    )
+    prompt, actions, ca = (
+        take(key, default, lambda value: isinstance(value, str), "a text")
+        for key, default in (("prompt", kind.prompt), ("actions", kind.actions), ("ca", ""))
+    )
+    url = take("url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://...")
+    if problems:
+        raise BackendError(f"backend {name}: options: {'; '.join(problems)}")
+    parts = urlsplit(url)
+    return RemoteOptions(
+        url=url,
+        host=parts.hostname or "",
+        port=parts.port or kind.port,
+        encrypted=parts.scheme == kind.encrypted,
+        ca=ca,
+        deadline_s=float(deadline_s),
+        keys={key: (start, stop) for key, (start, stop) in keys.items()},
+        prompt=prompt,
+        actions=actions,
+        columns=None if columns is None else (columns[0], columns[1]),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_range(value: object) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    if not all(isinstance(each, int) and not isinstance(each, bool) for each in value):
+        return False
+    return bool(0 <= value[0] < value[1])
+
+
+def _is_url(value: object, kind: Kind) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return False
+    secret = parts.username is not None or parts.password is not None
+    return parts.scheme in (kind.plain, kind.encrypted) and bool(parts.hostname) and port != 0 and not secret
