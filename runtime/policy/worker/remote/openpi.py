@@ -22,6 +22,7 @@ from runtime.policy.worker.remote.base import Link, last_line
 from runtime.policy.worker.remote.key import api_key
 from runtime.policy.worker.remote.options import RemoteOptions, read
 from runtime.policy.worker.remote.packages import need
+from runtime.policy.worker.remote.parts import Parts
 
 # A chunk of 1000 actions of 100 joints is 0.8 MB; some servers send more than actions.
 _ANSWER_MAX = 16 * 2**20
@@ -113,6 +114,7 @@ class OpenpiBackend:
         self._options = read("openpi", options)
         if not self._options.keys:
             raise BackendError('backend openpi: options.keys: found none, expected for example { "state" = [0, 7] }')
+        self._parts = Parts("openpi", self._options.keys)
         self._peer = OpenpiPeer(self._options)
         self._link = Link(self._peer, self._options.url, self._options.deadline_s)
         self._prompt = ""
@@ -142,7 +144,7 @@ class OpenpiBackend:
 
     def _ask(self, observation: npt.NDArray[np.float32], more: dict[str, Any]) -> npt.NDArray[Any]:
         options = self._options
-        request = {**options.parts(observation), **more}
+        request = {**self._parts.of(observation), **more}
         if self._prompt and options.prompt:
             request[options.prompt] = self._prompt
         answer = self._link.ask(request)

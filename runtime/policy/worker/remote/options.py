@@ -45,6 +45,20 @@ KINDS: dict[str, Kind] = {
 }
 
 
+class Part(NamedTuple):
+    """Some values of the observation: a vector, or a picture."""
+
+    start: int
+    stop: int
+    """The first value, and the one after the last."""
+    shape: tuple[int, int, int] | None = None
+    """Of a picture: height, width, 3; its values are 0 to 255."""
+    size: tuple[int, int] | None = None
+    """Height and width that it is made to fit into; None: it stays as it is."""
+    quality: int | None = None
+    """It goes as a JPEG of this quality; None: as an array."""
+
+
 @dataclass(frozen=True)
 class RemoteOptions:
     """The shared options of a remote backend, checked."""
@@ -58,24 +72,14 @@ class RemoteOptions:
     """PEM file of the authority that signed the server's certificate; "": those that the system trusts."""
     deadline_s: float
     """Longest time for one question, s."""
-    keys: Mapping[str, tuple[int, int]]
-    """The server's names for parts of the observation: from which value, and up to which one (not included)."""
+    keys: Mapping[str, Part]
+    """Parts of the observation by the server's names."""
     prompt: str
     """The server's name for the prompt; "": it is not told."""
     actions: str
     """The server's name for the actions."""
     columns: tuple[int, int] | None
-    """Of the server's actions the values from this one up to that one (not included); None: all."""
-
-    def parts(self, observation: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """The observation under the server's names. Raises WrongShape."""
-        for name, (start, stop) in self.keys.items():
-            if stop > observation.size:
-                raise WrongShape(
-                    f"options.keys: {name!r} takes the values {start} to {stop}, but the observation terms of the "
-                    f"config give {observation.size}; both must agree"
-                )
-        return {name: observation[start:stop] for name, (start, stop) in self.keys.items()}
+    """Of the values of the server's actions the first, and the one after the last; None: all."""
 
     def chunk(self, actions: object) -> npt.NDArray[Any]:
         """The server's actions, cut to the columns: finite numbers. Raises WrongShape, or Unavailable for NaN."""
@@ -110,6 +114,7 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
     unknown = sorted(set(options) - {*GIVEN, *_SHARED, *kind.more})
     if unknown:
         problems.append(f"found {', '.join(unknown)}, expected {', '.join((*_SHARED, *kind.more))}")
+    url = take("url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://...")
     longest_s = _DEADLINE_MAX * options["timeout"]
     deadline_s = take(
         "deadline",
@@ -120,17 +125,20 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
     keys = take(
         "keys",
         {},
-        lambda value: isinstance(value, dict) and all(_is_range(each) for each in value.values()),
-        'the server\'s names and their values in the observation, as { "state" = [0, 7] }',
+        lambda value: isinstance(value, dict) and all(_part(each) for each in value.values()),
+        'the server\'s names and their values in the observation, as { "state" = [0, 7] }; a picture as '
+        '{ "image" = { values = [7, 3079], shape = [32, 32, 3], size = [224, 224], quality = 90 } }',
     )
     columns = take(
-        "columns", None, lambda value: value is None or _is_range(value), "the first and the one after the last"
+        "columns",
+        None,
+        lambda value: value is None or _is_range(value),
+        "the first value and the one after the last, as [0, 7]",
     )
     prompt, actions, ca = (
         take(key, default, lambda value: isinstance(value, str), "a text")
         for key, default in (("prompt", kind.prompt), ("actions", kind.actions), ("ca", ""))
     )
-    url = take("url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://...")
     if problems:
         raise BackendError(f"backend {name}: options: {'; '.join(problems)}")
     parts = urlsplit(url)
@@ -141,21 +149,43 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         encrypted=parts.scheme == kind.encrypted,
         ca=ca,
         deadline_s=float(deadline_s),
-        keys={key: (start, stop) for key, (start, stop) in keys.items()},
+        keys={key: part for key, value in keys.items() if (part := _part(value))},
         prompt=prompt,
         actions=actions,
         columns=None if columns is None else (columns[0], columns[1]),
     )
 
 
+def _part(value: object) -> Part | None:
+    """None where it is none."""
+    if _is_range(value):
+        return Part(*value)  # type: ignore[misc]
+    if not isinstance(value, dict) or set(value) - {"values", "shape", "size", "quality"}:
+        return None
+    values, shape, size, quality = (value.get(key) for key in ("values", "shape", "size", "quality"))
+    if not _is_range(values) or not _are_sizes(shape, 3) or shape[2] != 3:
+        return None
+    if values[1] - values[0] != shape[0] * shape[1] * 3 or not (size is None or _are_sizes(size, 2)):
+        return None
+    if quality is not None and not (_is_whole(quality) and 1 <= quality <= 95):
+        return None
+    return Part(*values, shape=tuple(shape), size=size and tuple(size), quality=quality)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return _is_whole(value) or isinstance(value, float)
+
+
+def _are_sizes(value: object, count: int) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == count and all(_is_whole(x) and x > 0 for x in value)
 
 
 def _is_range(value: object) -> bool:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        return False
-    if not all(isinstance(each, int) and not isinstance(each, bool) for each in value):
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_whole(each) for each in value):
         return False
     return bool(0 <= value[0] < value[1])
 
