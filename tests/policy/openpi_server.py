@@ -46,7 +46,7 @@ class OpenpiServer:
         self.port = port
         self.metadata = {} if metadata is None else metadata
         self.answer: Callable[[ServerConnection, dict[str, Any]], Any] = lambda connection, request: ramp(request)
-        """Returns the reply's map, bytes or text; or None when it has dealt with it itself. May block, may await."""
+        """Returns the reply, a map or bytes; or None when it has dealt with it itself. May block, may await."""
         self.greet = True
         self.requests: list[dict[str, Any]] = []
         self.headers: list[Any] = []
@@ -151,7 +151,9 @@ def thinks(seconds: float) -> Callable[[ServerConnection, dict[str, Any]], Any]:
 
 async def fails(connection: ServerConnection, request: dict[str, Any]) -> None:
     """As the real server when the policy raises: the traceback as a text, then 1011."""
-    await connection.send('Traceback (most recent call last):\n  File "policy.py"\nKeyError: \'observation/state\'\n')
+    await connection.send(
+        "Traceback (most recent call last):\n  File \"policy.py\"\nKeyError: 'observation/state'\n"
+    )
     await connection.close(1011, "Internal server error. Traceback included in previous frame.")
 
 

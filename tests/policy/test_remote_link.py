@@ -132,7 +132,7 @@ def test_no_answer_in_time(link, peer):
         raise TimeoutError("some words of a library")
 
     peer.on_ask = late
-    with pytest.raises(Unavailable, match="^the server: no answer within 20 s$"):
+    with pytest.raises(Unavailable, match=r"^the server: no answer within 20 s$"):
         link().ask(1)
     assert peer.closed.is_set() or peer.connects == 2
 
@@ -149,7 +149,7 @@ def test_an_answer_after_the_deadline_is_not_that_to_the_next_question(link, pee
 
     peer.on_ask = stuck_once
     asked = link(0.2)
-    with pytest.raises(Unavailable, match="no answer within 0.2 s"):
+    with pytest.raises(Unavailable, match=r"no answer within 0.2 s"):
         asked.ask("first")
     assert stuck.is_set()
     assert until(lambda: asked.ask("second")) == "answer to the second"
@@ -162,7 +162,7 @@ def test_nobody_waits_longer_than_the_deadline_for_a_connection(link, peer):
     peer.on_connect = lambda: release.wait(PATIENCE_S)
     asked = link(0.1)
     for _ in range(2):
-        with pytest.raises(Unavailable, match="no connection within 0.1 s"):
+        with pytest.raises(Unavailable, match=r"no connection within 0.1 s"):
             asked.ask(1)
     release.set()
     assert until(lambda: asked.ask(2)) == 2
@@ -184,7 +184,7 @@ def test_a_server_that_does_not_fit_is_no_server_that_is_away(link, peer, where)
         raise BackendError("another model")
 
     setattr(peer, where, wrong)
-    with pytest.raises(BackendError, match="^another model$") as caught:
+    with pytest.raises(BackendError, match=r"^another model$") as caught:
         link().ask(1)
     assert not isinstance(caught.value, Unavailable)
 

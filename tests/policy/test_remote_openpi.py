@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
+import time
 import urllib.request
 
 import msgpack
 import numpy as np
 import pytest
+from websockets.server import ServerProtocol
 
+from runtime.policy.errors import PolicyError
 from runtime.policy.worker import backends
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
 from runtime.policy.worker.remote.openpi import OpenpiBackend
@@ -40,14 +45,32 @@ def backend(server, **options):
     return OpenpiBackend("", {**GIVEN, "url": server.url, "keys": {"state": [0, 5]}, **options})
 
 
-def answer(asked, observation=OBSERVATION):
-    """Its actions, from a server that may be about to come back."""
-    for _ in range(10_000):
+def until(ask):
+    """The first answer of a server that may be about to come back."""
+    end = time.monotonic() + 20.0
+    while True:
         try:
-            return backends.normalise(asked.infer(observation), HORIZON, SIZE)
+            return ask()
         except Unavailable:
-            continue
-    raise AssertionError("no answer")
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+
+def answer(asked, observation=OBSERVATION):
+    return backends.normalise(until(lambda: asked.infer(observation)), HORIZON, SIZE)
+
+
+def listening(stack, serve):
+    """The URL of a server that lets `serve` have the first connection."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def accept():
+        connection, _ = listener.accept()
+        stack.push(connection)
+        serve(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"ws://localhost:{listener.getsockname()[1]}"
 
 
 def test_an_observation_goes_there_and_actions_come_back(server):
@@ -95,12 +118,10 @@ def test_a_server_that_can_continue_a_plan(server):
     # Another server in its place, which cannot: a new worker has to tell the daemon so.
     server.metadata = {}
     server.cut()
+    while server.connections == 1:
+        time.sleep(0.005)
     with pytest.raises(BackendError, match="does not continue plans any more"):
-        for _ in range(10_000):
-            try:
-                asked.continue_plan(OBSERVATION, np.ones((2, SIZE), np.float32), 1)
-            except Unavailable:
-                continue
+        until(lambda: asked.continue_plan(OBSERVATION, np.ones((2, SIZE), np.float32), 1))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +158,7 @@ def test_an_answer_that_is_none_costs_one_chunk(server, behave, error):
     ("reply", "kind", "error"),
     [
         ({"actions": array(np.zeros((5, 3)))}, WrongShape, r"found output of shape \[5, 3\], expected \[4, 3\]"),
-        ({"actions": array(np.zeros((4, 3)), "|b1")}, WrongShape, "of type bool .*expected an array of numbers"),
+        ({"actions": array(np.zeros((4, 3)), "|b1")}, WrongShape, "of type bool, expected an array of numbers"),
         ({"actions": "up"}, WrongShape, "of type str"),
         ({"action": array(np.zeros((4, 3)))}, BackendError, r"found 'action', expected 'actions'"),
         ({}, BackendError, "found nothing, expected 'actions'"),
@@ -189,32 +210,23 @@ def test_pings_are_not_missed_while_the_server_thinks(server, monkeypatch):
 
 def test_a_server_that_does_not_read_is_given_up_in_time():
     """The question does not fit into what the kernel buffers, so sending it takes for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"ws://localhost:{listener.getsockname()[1]}"
-        import threading
 
-        from websockets.server import ServerProtocol
+    def greet(connection):
+        protocol = ServerProtocol()
+        while protocol.state.name == "CONNECTING":
+            protocol.receive_data(connection.recv(65536))
+            for request in protocol.events_received():
+                protocol.send_response(protocol.accept(request))
+        protocol.send_binary(msgpack.packb({}))
+        for data in protocol.data_to_send():
+            connection.sendall(data)
 
-        def greet():
-            connection, _ = listener.accept()
-            protocol = ServerProtocol()
-            while not protocol.handshake_exc and protocol.state.name == "CONNECTING":
-                protocol.receive_data(connection.recv(65536))
-                for request in protocol.events_received():
-                    protocol.send_response(protocol.accept(request))
-            protocol.send_binary(msgpack.packb({}))
-            for data in protocol.data_to_send():
-                connection.sendall(data)
-            held.append(connection)
-
-        held: list[socket.socket] = []
-        threading.Thread(target=greet, daemon=True).start()
-        size = 16 * 2**20
-        asked = OpenpiBackend("", {**GIVEN, "url": url, "deadline": 0.5, "keys": {"state": [0, size]}})
-        with pytest.raises(Unavailable, match="no answer within 0.5 s"):
+    size = 16 * 2**20
+    with contextlib.ExitStack() as stack:
+        options = {"url": listening(stack, greet), "deadline": 0.5, "keys": {"state": [0, size]}}
+        asked = OpenpiBackend("", {**GIVEN, **options})
+        with pytest.raises(Unavailable, match=r"no answer within 0\.5 s"):
             asked.infer(np.zeros(size, np.float32))
-        for connection in held:
-            connection.close()
 
 
 def test_a_server_that_is_not_there(server):
@@ -227,20 +239,29 @@ def test_a_server_that_is_not_there(server):
 
 
 def test_a_server_that_is_something_else():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        import threading
+    def web(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
-        def web():
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-
-        threading.Thread(target=web, daemon=True).start()
-        url = f"ws://localhost:{listener.getsockname()[1]}"
-        asked = OpenpiBackend("", {**GIVEN, "url": url, "keys": {"state": [0, 5]}})
+    with contextlib.ExitStack() as stack:
+        asked = OpenpiBackend("", {**GIVEN, "url": listening(stack, web), "keys": {"state": [0, 5]}})
         with pytest.raises(Unavailable, match="HTTP 404"):
             asked.infer(OBSERVATION)
+
+
+def test_no_redirect_is_followed(server):
+    """A server could otherwise send the robot, and its key, to any other."""
+
+    def redirect(connection):
+        connection.recv(65536)
+        head = f"HTTP/1.1 302 Found\r\nLocation: {server.url}\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(head.encode())
+
+    with contextlib.ExitStack() as stack:
+        asked = OpenpiBackend("", {**GIVEN, "url": listening(stack, redirect), "keys": {"state": [0, 5]}})
+        with pytest.raises(Unavailable, match=r"redirect|HTTP 302"):
+            asked.infer(OBSERVATION)
+    assert server.connections == 0
 
 
 def test_the_key_goes_into_the_header_and_nowhere_in_the_clear(server, monkeypatch):
@@ -262,9 +283,10 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     made = (str(folder / "cert.pem"), str(folder / "key.pem"))
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-out", made[0], "-keyout", made[1]],
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+            f"-subj /CN=localhost -addext subjectAltName=DNS:localhost -out {made[0]} -keyout {made[1]}"
+        ).split(),
         check=True,
         capture_output=True,
     )
@@ -280,28 +302,8 @@ def test_tls(certificate):
             backend(server).infer(OBSERVATION)
 
 
-def test_no_redirect_is_followed(server):
-    """A server could otherwise send the robot, and its key, to any other."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        import threading
-
-        def redirect():
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                head = f"HTTP/1.1 302 Found\r\nLocation: {server.url}\r\nContent-Length: 0\r\n\r\n"
-                connection.sendall(head.encode())
-
-        threading.Thread(target=redirect, daemon=True).start()
-        url = f"ws://localhost:{listener.getsockname()[1]}"
-        asked = OpenpiBackend("", {**GIVEN, "url": url, "keys": {"state": [0, 5]}})
-        with pytest.raises(Unavailable):
-            asked.infer(OBSERVATION)
-    assert server.connections == 0
-
-
 def test_keys_are_needed():
-    with pytest.raises(BackendError, match=r"options\.keys: found none, expected for example"):
+    with pytest.raises(BackendError, match=r"keys: found {}, expected the server's names"):
         OpenpiBackend("", {**GIVEN, "url": "ws://gpu"})
 
 
@@ -379,8 +381,6 @@ class TestInTheWorker:
         assert "no answer within 0.5 s" in (await bench.failure("unavailable")).message
 
     async def test_a_server_with_another_model_is_told_at_the_start(self, rig, server):
-        from runtime.policy.errors import PolicyError
-
         bench = rig(**self.spec(server), horizon=7)
         with pytest.raises(PolicyError, match=r"found output of shape \[4, 3\], expected \[7, 3\]"):
             await bench.worker.start()

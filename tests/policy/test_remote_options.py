@@ -1,4 +1,4 @@
-"""The options that all remote backends share, what goes to a server under which name, and what is taken from it."""
+"""The options that all remote backends share: what goes to a server under which name, what is taken from it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ URL = "ws://gpu.local:9000"
 
 
 def options(**more):
-    return read("openpi", {"url": URL, **GIVEN, **more})
+    return read("openpi", {"url": URL, "keys": {"state": [0, 5]}, **GIVEN, **more})
 
 
 def test_what_is_left_out():
     found = options()
     assert (found.host, found.port, found.encrypted) == ("gpu.local", 9000, False)
     assert found.deadline_s == 1.5, "safely before the worker counts as hung"
-    assert (found.prompt, found.actions, found.columns, found.keys) == ("prompt", "actions", None, {})
-    assert read("openpi", {"url": "wss://gpu", **GIVEN}).port == 8000
-    assert read("openpi", {"url": "wss://gpu", **GIVEN}).encrypted
+    assert (found.prompt, found.actions, found.columns) == ("prompt", "actions", None)
+    assert (options(url="wss://gpu").port, options(url="wss://gpu").encrypted) == (8000, True)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +41,7 @@ def test_what_is_left_out():
         ({"deadline": 1.7}, r"deadline: found 1.7, expected seconds, at most 1.6: 80% of policy.timeout"),
         ({"deadline": 0}, "deadline: found 0"),
         ({"deadline": True}, "deadline: found True"),
+        ({"keys": {}}, "keys: found {}, expected the server's names"),
         ({"keys": {"state": [3, 3]}}, "keys: found"),
         ({"keys": {"state": [-1, 3]}}, "keys: found"),
         ({"keys": {"state": [0, 1, 2]}}, "keys: found"),
@@ -69,8 +69,11 @@ def test_all_mistakes_are_told_at_once():
 def test_the_observation_goes_under_the_names_of_the_server():
     parts = Parts("openpi", options(keys={"observation/state": [0, 2], "gripper": [2, 3]}).keys)
     sent = parts.of(np.array([1, 2, 3], np.float32))
-    assert {name: values.tolist() for name, values in sent.items()} == {"observation/state": [1, 2], "gripper": [3]}
-    with pytest.raises(WrongShape, match="'gripper' takes the values 2 to 3, but .* config give 2"):
+    assert {name: values.tolist() for name, values in sent.items()} == {
+        "observation/state": [1, 2],
+        "gripper": [3],
+    }
+    with pytest.raises(WrongShape, match=r"'gripper' takes the values 2 to 3, but .* config give 2"):
         parts.of(np.zeros(2, np.float32))
 
 
@@ -91,7 +94,9 @@ def test_a_picture_goes_as_an_array_or_as_a_file():
     assert sent["plain"].dtype == np.uint8
     assert sent["plain"].shape == (8, 16, 3)
     assert sent["plain"][0, 0].tolist() == [255, 0, 0]
-    assert sent["small"][:, 0].tolist() == [[0, 0, 0], [255, 0, 0], [255, 0, 0], [0, 0, 0]], "padded, not stretched"
+    assert sent["small"][:, 0].tolist() == [[0, 0, 0], [255, 0, 0], [255, 0, 0], [0, 0, 0]], (
+        "padded, not stretched"
+    )
     opened = Image.open(io.BytesIO(sent["file"]))
     assert (opened.format, opened.size) == ("JPEG", (32, 32))
     assert np.asarray(opened)[16, 16].tolist() == pytest.approx([255, 0, 0], abs=8)
@@ -118,7 +123,7 @@ def test_a_picture_of_the_right_size_stays_as_it_is():
 @pytest.mark.parametrize(
     ("actions", "error"),
     [
-        (np.array([object()]), "'actions' of type object from ws://gpu.local:9000, expected an array of numbers"),
+        (np.array([object()]), "ws://gpu.local:9000: found actions of type object, expected an array of numbers"),
         (np.array(["1"]), "of type <U1"),
         (np.array([1j]), "of type complex128"),
         (np.array([True]), "of type bool"),

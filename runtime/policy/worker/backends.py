@@ -29,6 +29,7 @@ BUILT_IN = {
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
     "torch_export": "runtime.policy.worker.torch_models:TorchExportBackend",
     "torchscript": "runtime.policy.worker.torch_models:TorchScriptBackend",
+    "triton": "runtime.policy.worker.remote.triton:TritonBackend",
 }
 """Backends of the house. Their classes have two more members, for `reflexd check`: `MODEL`, what the model's file
 is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
@@ -40,7 +41,8 @@ GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
 
 
 class Backend(Protocol):
-    """A loaded model. It may have two more methods, which make it able to do more:
+    """A loaded model. It may have two more methods, which make it able to do more, unless they are None after the
+    first inference:
 
     `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
     shape (K, A), K <= H: row i is what runs at the moment of action i if nothing new comes, in the policy's own

@@ -15,6 +15,9 @@ from runtime.policy.worker.errors import BackendError, Unavailable, words
 
 # Longest time for one attempt to reach the server: looking up its name, TCP, TLS, what it says of itself.
 _CONNECT_S = 5.0
+# After the first failure, and after many.
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 2.0
 # Between two looks whether an idle connection still stands.
 _LOOK_S = 0.25
 # A peer ends its own questions at the deadline; one that is stuck past it by this part is closed from outside.
@@ -46,20 +49,17 @@ class Peer(Protocol):
 class Backoff:
     """How long to wait before the next attempt: doubles, and differs from robot to robot."""
 
-    def __init__(
-        self, first_s: float = 0.1, longest_s: float = 2.0, uniform: Callable[[float, float], float] = random.uniform
-    ) -> None:
-        self._first_s = self._next_s = first_s
-        self._longest_s = longest_s
+    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self._next_s = _FIRST_WAIT_S
         self._uniform = uniform
 
     def answered(self) -> None:
         """The server serves: the next failure is the first one."""
-        self._next_s = self._first_s
+        self._next_s = _FIRST_WAIT_S
 
     def failed(self) -> float:
         """An attempt failed, or the connection was lost: seconds to wait, half of them by chance."""
-        longest_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
+        longest_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_WAIT_S)
         return self._uniform(longest_s / 2, longest_s)
 
 
@@ -162,7 +162,7 @@ class Link:
         if isinstance(error, TimeoutError):
             error = self._late() if self._up else Unavailable(f"{self._server}: no connection in {_CONNECT_S:g} s")
         elif not isinstance(error, BackendError):
-            error = Unavailable(f"{self._server}: {words(error)}")
+            error = Unavailable(f"{self._server}: {harmless(words(error))}")
         with self._changed:
             self._up, self._down = False, error
             call, self._call = self._call, None
@@ -174,8 +174,12 @@ class Link:
         return Unavailable(f"{self._server}: no answer within {self._deadline_s:g} s")
 
 
-def last_line(text: str) -> str:
-    """The last line of a server's traceback, harmless in a log and not too long."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = "".join(sign if sign.isprintable() else "?" for sign in lines[-1]) if lines else "no text"
+def harmless(text: str) -> str:
+    """A server's words in one line that harms no log and is not too long."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
     return line if len(line) <= _TEXT_MAX else f"{line[:_TEXT_MAX]} ..."
+
+
+def last_line(text: str) -> str:
+    """The last line of a server's traceback."""
+    return harmless(([line for line in text.splitlines() if line.strip()] or ["no text"])[-1])

@@ -11,18 +11,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from typing import Any, Callable
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from runtime.policy.worker.errors import BackendError, Unavailable
 from runtime.policy.worker.remote import msgpack_arrays
-from runtime.policy.worker.remote.base import Link, last_line
+from runtime.policy.worker.remote.backend import RemoteBackend
+from runtime.policy.worker.remote.base import harmless, last_line
 from runtime.policy.worker.remote.key import api_key
 from runtime.policy.worker.remote.options import RemoteOptions, read
 from runtime.policy.worker.remote.packages import need
-from runtime.policy.worker.remote.parts import Parts
 
 # A chunk of 1000 actions of 100 joints is 0.8 MB; some servers send more than actions.
 _ANSWER_MAX = 16 * 2**20
@@ -36,12 +33,12 @@ _TCP = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
 )
-# What a server says of itself when it can continue a plan, and the names that plan and delay then have.
-_CONTINUES, _PLAN, _DELAY = "continue_plan", "plan", "delay"
+# What a server says of itself when it can continue a plan.
+_CONTINUES = "continue_plan"
 
 
 class OpenpiPeer:
-    """A websocket to a server that speaks openpi's protocol: a map goes there, a map comes back."""
+    """A websocket to a server that speaks openpi's protocol."""
 
     def __init__(self, options: RemoteOptions) -> None:
         """Raises BackendError when a package is missing, or the key would be readable on the wire."""
@@ -51,8 +48,7 @@ class OpenpiPeer:
         self._tls = ssl.create_default_context(cafile=options.ca or None) if options.encrypted else None
         self._headers = _headers(options)
         self._connection: Any = None
-        self.metadata: dict[str, Any] = {}
-        """What the server said of itself when it was last reached."""
+        self.continues = False
 
     def connect(self, timeout_s: float) -> None:
         """Reach the server and hear what it says of itself."""
@@ -80,19 +76,25 @@ class OpenpiPeer:
         except BaseException:
             sock.close()
             raise
-        self.metadata = self._receive(timeout_s)
+        self.continues = self._receive(timeout_s).get(_CONTINUES) is True
 
     def alive(self) -> bool:
         """Whether the websocket is open."""
         return bool(self._connection.state.name == "OPEN")
 
-    def ask(self, request: Any, timeout_s: float) -> dict[str, Any]:
-        """The map that answers the map `request`. Raises TimeoutError."""
+    def ask(self, request: Any, timeout_s: float) -> Any:
+        """The actions for the map `request`. Raises TimeoutError."""
         with contextlib.suppress(TimeoutError):
             self._connection.recv(timeout=0)
             raise Unavailable(f"{self._options.url}: it sent an answer that nobody had asked for")
+        # Without a task the server does what it was started for.
+        request = {name: value for name, value in request.items() if not isinstance(value, str) or value}
         self._connection.send(msgpack_arrays.pack(request, self._msgpack.packb))
-        return self._receive(timeout_s)
+        answer = self._receive(timeout_s)
+        if self._options.actions not in answer:
+            found = ", ".join(repr(name) for name in answer) or "nothing"
+            raise BackendError(f"{self._options.url}: found {harmless(found)}, expected {self._options.actions!r}")
+        return answer[self._options.actions]
 
     def close(self) -> None:
         """Cut the connection: the close handshake would wait for a server that is away."""
@@ -107,51 +109,12 @@ class OpenpiPeer:
         return msgpack_arrays.unpack(message, self._msgpack.unpackb)
 
 
-class OpenpiBackend:
-    """A policy on an openpi server; options: those of `RemoteOptions`, of which `url` and `keys` are needed."""
+class OpenpiBackend(RemoteBackend):
+    """A policy on an openpi server; options: those of `RemoteOptions`."""
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
-        self._options = read("openpi", options)
-        if not self._options.keys:
-            raise BackendError('backend openpi: options.keys: found none, expected for example { "state" = [0, 7] }')
-        self._parts = Parts("openpi", self._options.keys)
-        self._peer = OpenpiPeer(self._options)
-        self._link = Link(self._peer, self._options.url, self._options.deadline_s)
-        self._prompt = ""
-        self._continues = False
-
-    def set_task(self, prompt: str) -> None:
-        """What the server is asked to do; "": whatever it does by itself."""
-        self._prompt = prompt
-
-    def infer(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """The server's actions."""
-        return self._ask(observation, {})
-
-    @property
-    def continue_plan(self) -> Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32], int], Any] | None:
-        """As of a `Backend`; None while the server has not said that it can."""
-        self._continues = self._continues or self._peer.metadata.get(_CONTINUES) is True
-        return self._continue_plan if self._continues else None
-
-    def _continue_plan(
-        self, observation: npt.NDArray[np.float32], plan: npt.NDArray[np.float32], delay: int
-    ) -> npt.NDArray[Any]:
-        if self._peer.metadata.get(_CONTINUES) is not True:
-            # The daemon was told otherwise: it has to hear it from a new worker.
-            raise BackendError(f"{self._options.url}: the server does not continue plans any more")
-        return self._ask(observation, {_PLAN: plan, _DELAY: delay})
-
-    def _ask(self, observation: npt.NDArray[np.float32], more: dict[str, Any]) -> npt.NDArray[Any]:
-        options = self._options
-        request = {**self._parts.of(observation), **more}
-        if self._prompt and options.prompt:
-            request[options.prompt] = self._prompt
-        answer = self._link.ask(request)
-        if options.actions not in answer:
-            found = ", ".join(repr(str(name)) for name in answer) or "nothing"
-            raise BackendError(f"{options.url}: found {last_line(found)}, expected {options.actions!r}")
-        return options.chunk(answer[options.actions])
+        checked = read("openpi", options)
+        super().__init__("openpi", checked, OpenpiPeer(checked))
 
 
 def _headers(options: RemoteOptions) -> dict[str, str]:

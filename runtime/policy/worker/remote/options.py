@@ -35,13 +35,15 @@ class Kind(NamedTuple):
     """The server's usual name for the prompt."""
     actions: str
     """The server's usual name for the actions."""
-    more: tuple[str, ...]
-    """Names of the options that it has beside the shared ones."""
+    needed: tuple[str, ...] = ()
+    """Texts that it needs beside the shared options."""
+    more: tuple[str, ...] = ()
+    """Other options that it has."""
 
 
 KINDS: dict[str, Kind] = {
-    "openpi": Kind("ws", "wss", 8000, "prompt", "actions", ()),
-    "triton": Kind("grpc", "grpcs", 8001, "", "", ("name", "version")),
+    "openpi": Kind("ws", "wss", 8000, "prompt", "actions"),
+    "triton": Kind("grpc", "grpcs", 8001, "", "", needed=("model",), more=("version",)),
 }
 
 
@@ -85,7 +87,7 @@ class RemoteOptions:
         """The server's actions, cut to the columns: finite numbers. Raises WrongShape, or Unavailable for NaN."""
         if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "fiu" or actions.ndim == 0:
             found = f"{actions.dtype}" if isinstance(actions, np.ndarray) else type(actions).__name__
-            raise WrongShape(f"found {self.actions!r} of type {found} from {self.url}, expected an array of numbers")
+            raise WrongShape(f"{self.url}: found actions of type {found}, expected an array of numbers")
         if self.columns is not None:
             start, stop = self.columns
             if stop > actions.shape[-1]:
@@ -111,10 +113,13 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         problems.append(f"{key}: found {value!r}, expected {expected}")
         return default
 
-    unknown = sorted(set(options) - {*GIVEN, *_SHARED, *kind.more})
+    known = (*_SHARED, *kind.needed, *kind.more)
+    unknown = sorted(set(options) - {*GIVEN, *known})
     if unknown:
-        problems.append(f"found {', '.join(unknown)}, expected {', '.join((*_SHARED, *kind.more))}")
-    url = take("url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://...")
+        problems.append(f"found {', '.join(unknown)}, expected {', '.join(known)}")
+    url = take(
+        "url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://..."
+    )
     longest_s = _DEADLINE_MAX * options["timeout"]
     deadline_s = take(
         "deadline",
@@ -125,7 +130,7 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
     keys = take(
         "keys",
         {},
-        lambda value: isinstance(value, dict) and all(_part(each) for each in value.values()),
+        lambda value: isinstance(value, dict) and bool(value) and all(_part(each) for each in value.values()),
         'the server\'s names and their values in the observation, as { "state" = [0, 7] }; a picture as '
         '{ "image" = { values = [7, 3079], shape = [32, 32, 3], size = [224, 224], quality = 90 } }',
     )
@@ -139,6 +144,8 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         take(key, default, lambda value: isinstance(value, str), "a text")
         for key, default in (("prompt", kind.prompt), ("actions", kind.actions), ("ca", ""))
     )
+    for key in kind.needed:
+        take(key, "", lambda value: isinstance(value, str) and value != "", "a text")
     if problems:
         raise BackendError(f"backend {name}: options: {'; '.join(problems)}")
     parts = urlsplit(url)
@@ -156,35 +163,37 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
     )
 
 
-def _part(value: object) -> Part | None:
+def _part(value: Any) -> Part | None:
     """None where it is none."""
     if _is_range(value):
-        return Part(*value)  # type: ignore[misc]
+        return Part(value[0], value[1])
     if not isinstance(value, dict) or set(value) - {"values", "shape", "size", "quality"}:
         return None
-    values, shape, size, quality = (value.get(key) for key in ("values", "shape", "size", "quality"))
-    if not _is_range(values) or not _are_sizes(shape, 3) or shape[2] != 3:
+    picked: Any = [value.get(key) for key in ("values", "shape", "size", "quality")]
+    values, shape, size, quality = picked
+    if not _is_range(values) or not _are_sizes(shape, 3):
         return None
-    if values[1] - values[0] != shape[0] * shape[1] * 3 or not (size is None or _are_sizes(size, 2)):
+    (start, stop), (height, width, colours) = values, shape
+    if colours != 3 or stop - start != height * width * 3 or not (size is None or _are_sizes(size, 2)):
         return None
     if quality is not None and not (_is_whole(quality) and 1 <= quality <= 95):
         return None
-    return Part(*values, shape=tuple(shape), size=size and tuple(size), quality=quality)
+    return Part(start, stop, (height, width, 3), None if size is None else (size[0], size[1]), quality)
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
 
 
-def _are_sizes(value: object, count: int) -> bool:
+def _are_sizes(value: Any, count: int) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == count and all(_is_whole(x) and x > 0 for x in value)
 
 
-def _is_range(value: object) -> bool:
+def _is_range(value: Any) -> bool:
     if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_whole(each) for each in value):
         return False
     return bool(0 <= value[0] < value[1])

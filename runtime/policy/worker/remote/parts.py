@@ -30,8 +30,8 @@ class Parts:
         for name, part in self._keys.items():
             if part.stop > observation.size:
                 raise WrongShape(
-                    f"options.keys: {name!r} takes the values {part.start} to {part.stop}, but the observation terms "
-                    f"of the config give {observation.size}; both must agree"
+                    f"options.keys: {name!r} takes the values {part.start} to {part.stop}, but the observation "
+                    f"terms of the config give {observation.size}; both must agree"
                 )
         return {name: self._cut(part, observation) for name, part in self._keys.items()}
 
