@@ -16,6 +16,7 @@ from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.policy.worker.backends import BUILT_IN, GROUP, built_in, wrong_options
+from runtime.policy.worker.remote.options import KINDS, WrongOptions, read
 
 
 def apply(draft: Draft) -> None:
@@ -76,6 +77,9 @@ def _inference(
 
 
 def _backend(draft: Draft, place: Place, policy: Inference) -> None:
+    if policy.backend in KINDS:
+        _remote(draft, place, policy)
+        return
     if policy.backend in BUILT_IN:
         backend = built_in(policy.backend)
         if backend.MODEL and policy.model is None:
@@ -92,6 +96,17 @@ def _backend(draft: Draft, place: Place, policy: Inference) -> None:
             f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "
             f"under {GROUP}",
         )
+
+
+def _remote(draft: Draft, place: Place, policy: Inference) -> None:
+    if policy.model is not None:
+        path = found(str(policy.model))
+        draft.report((*place, "model"), f"found {path}, expected nothing: the server has the model; remove it")
+    try:
+        read(policy.backend, {**policy.options, "timeout": policy.timeout})
+    except WrongOptions as error:
+        for key, problem in error.problems.items():
+            draft.report((*place, "options", key), f"{problem}; change it")
 
 
 def _commands(draft: Draft, policy: Policy) -> None:

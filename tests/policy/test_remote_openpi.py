@@ -303,7 +303,7 @@ def test_tls(certificate):
 
 
 def test_keys_are_needed():
-    with pytest.raises(BackendError, match=r"keys: found {}, expected the server's names"):
+    with pytest.raises(BackendError, match=r"keys: found nothing, expected the server's names"):
         OpenpiBackend("", {**GIVEN, "url": "ws://gpu"})
 
 

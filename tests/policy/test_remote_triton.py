@@ -201,5 +201,5 @@ async def test_in_the_worker(rig, server):
     bench = rig(backend="triton", options=options)
     await bench.worker.start()
     assert (await bench.chunk(7.0)).actions[0, 0] == 7.0
-    with pytest.raises(PolicyError, match=r"options: model: found '', expected a text"):
+    with pytest.raises(PolicyError, match=r'backend triton: options\.model: found "", expected a text'):
         await rig(backend="triton", options={**options, "model": ""}).worker.start()

@@ -5,6 +5,7 @@ Runs in the worker's interpreter: Python 3.9, numpy and the standard library onl
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,16 @@ _DEADLINE = 0.75
 _DEADLINE_MAX = 0.8
 
 _SHARED = ("url", "ca", "deadline", "keys", "prompt", "actions", "columns")
+
+
+class WrongOptions(BackendError):
+    """Options of a remote backend are wrong: all that are, with what was found and what was expected."""
+
+    def __init__(self, backend: str, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        """By the name of the option."""
+        told = "; ".join(f"options.{key}: {problem}" for key, problem in problems.items())
+        super().__init__(f"backend {backend}: {told}")
 
 
 class Kind(NamedTuple):
@@ -102,21 +113,21 @@ class RemoteOptions:
 
 
 def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
-    """The shared options of the backend called `name`. Raises BackendError with all mistakes at once."""
+    """The shared options of the backend called `name`. Raises WrongOptions with all mistakes at once."""
     kind = KINDS[name]
-    problems: list[str] = []
+    problems: dict[str, str] = {}
 
     def take(key: str, default: Any, right: Callable[[Any], bool], expected: str) -> Any:
         value = options.get(key, default)
         if right(value):
             return value
-        problems.append(f"{key}: found {value!r}, expected {expected}")
+        found = json.dumps(value, default=str) if key in options else "nothing"
+        problems[key] = f"found {found}, expected {expected}"
         return default
 
     known = (*_SHARED, *kind.needed, *kind.more)
-    unknown = sorted(set(options) - {*GIVEN, *known})
-    if unknown:
-        problems.append(f"found {', '.join(unknown)}, expected {', '.join(known)}")
+    for key in sorted(set(options) - {*GIVEN, *known}):
+        problems[key] = f"found an unknown option, expected one of {', '.join(known)}"
     url = take(
         "url", "", lambda value: _is_url(value, kind), f"{kind.plain}://HOST:PORT or {kind.encrypted}://..."
     )
@@ -147,7 +158,7 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
     for key in kind.needed:
         take(key, "", lambda value: isinstance(value, str) and value != "", "a text")
     if problems:
-        raise BackendError(f"backend {name}: options: {'; '.join(problems)}")
+        raise WrongOptions(name, problems)
     parts = urlsplit(url)
     return RemoteOptions(
         url=url,
