@@ -320,7 +320,7 @@ class TestInTheWorker:
         options = {"url": server.url, "keys": {"state": [0, 5]}, **more}
         return {"backend": "openpi", "options": options, "paths": ()}
 
-    async def test_a_chunk(self, rig, server):
+    async def test_a_chunk(self, server, rig):
         bench = rig(**self.spec(server))
         bench.worker.set_task("fold")
         await bench.worker.start()
@@ -328,13 +328,13 @@ class TestInTheWorker:
         assert server.requests[0]["prompt"] == "fold", "the warm-up"
         assert bench.worker.can == Can.TASK
 
-    async def test_what_the_server_can_is_known_after_the_start(self, rig, server):
+    async def test_what_the_server_can_is_known_after_the_start(self, server, rig):
         server.metadata = {"continue_plan": True}
         bench = rig(**self.spec(server))
         await bench.worker.start()
         assert bench.worker.can == Can.CONTINUE | Can.TASK
 
-    async def test_a_server_that_is_dead_at_the_start_is_waited_for(self, rig, server):
+    async def test_a_server_that_is_dead_at_the_start_is_waited_for(self, server, rig):
         server.close()
         bench = rig(**self.spec(server))
         await bench.worker.start()
@@ -347,7 +347,7 @@ class TestInTheWorker:
             assert bench.worker.can & Can.CONTINUE
         assert bench.worker.restarts == 0
 
-    async def test_a_server_that_restarts_costs_chunks_and_no_worker(self, rig, server):
+    async def test_a_server_that_restarts_costs_chunks_and_no_worker(self, server, rig):
         bench = rig(**self.spec(server))
         await bench.worker.start()
         await bench.chunk()
@@ -366,7 +366,7 @@ class TestInTheWorker:
         assert set(bench.worker.failures) == {"unavailable"}
         assert bench.events.counts["policy.unavailable"] == bench.events.counts["policy.available"] == 1
 
-    async def test_the_loop_turns_while_a_server_is_silent(self, rig, server):
+    async def test_the_loop_turns_while_a_server_is_silent(self, server, rig):
         bench = rig(**self.spec(server, deadline=0.5))
         await bench.worker.start()
         server.answer = openpi_server.silent
@@ -380,7 +380,7 @@ class TestInTheWorker:
         assert bench.worker.failures == {"unavailable": 1}
         assert "no answer within 0.5 s" in (await bench.failure("unavailable")).message
 
-    async def test_a_server_with_another_model_is_told_at_the_start(self, rig, server):
+    async def test_a_server_with_another_model_is_told_at_the_start(self, server, rig):
         bench = rig(**self.spec(server), horizon=7)
         with pytest.raises(PolicyError, match=r"found output of shape \[4, 3\], expected \[7, 3\]"):
             await bench.worker.start()

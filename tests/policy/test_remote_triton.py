@@ -196,7 +196,7 @@ def test_a_server_that_restarts(server):
     again.close()
 
 
-async def test_in_the_worker(rig, server):
+async def test_in_the_worker(server, rig):
     options = {"url": server.url, "model": "arm", "keys": {"state": [0, 5]}}
     bench = rig(backend="triton", options=options)
     await bench.worker.start()
