@@ -143,8 +143,6 @@ class Link:
             call = self._wait_for_call()
             answer = self._peer.ask(call.request, max(0.0, call.until - time.monotonic()))
             with self._changed:
-                if self._call is not call:
-                    raise self._late()
                 self._call = None
             self._backoff.answered()
             call.answer.set_result(answer)
