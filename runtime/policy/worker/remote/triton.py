@@ -27,6 +27,7 @@ _CHANNEL = (
     # A chunk of 1000 actions of 100 joints is 0.8 MB.
     ("grpc.max_receive_message_length", 16 * 2**20),
     ("grpc.max_send_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
     # Or a new channel would wait for what the one before it had failed at.
     ("grpc.use_local_subchannel_pool", 1),
 )
