@@ -43,8 +43,12 @@ class RemoteBackend:
         self._told = False
         """Somebody was told that plans can be continued."""
 
-    def set_task(self, prompt: str) -> None:
-        """What the server is asked to do; "": whatever it does by itself."""
+    @property
+    def set_task(self) -> Callable[[str], None] | None:
+        """As of a `Backend`; None where the server has no name for a prompt."""
+        return self._set_task if self._options.prompt else None
+
+    def _set_task(self, prompt: str) -> None:
         self._prompt = prompt
 
     def infer(self, observation: _Vector) -> npt.NDArray[Any]:
