@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
@@ -59,6 +62,25 @@ def test_what_is_left_out():
 def test_mistakes(wrong, error):
     with pytest.raises(BackendError, match=f"backend openpi: .*options\\.{error}"):
         options(**wrong)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["url", "keys", "deadline", "columns", "prompt", "ca", "x"]), ANYTHING))
+def test_whatever_a_config_says_is_read_or_refused(values):
+    with contextlib.suppress(WrongOptions):
+        options(**values)
+
+
+@given(st.text())
+def test_whatever_an_url_is_it_is_read_or_refused(text):
+    with contextlib.suppress(WrongOptions):
+        options(url=f"ws://{text}")
 
 
 def test_all_mistakes_are_told_at_once():
