@@ -249,6 +249,13 @@ def test_a_server_that_is_something_else():
             asked.infer(OBSERVATION)
 
 
+def test_an_authority_that_is_none(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    options = {"url": "wss://gpu", "ca": str(tmp_path / "ca.pem"), "keys": {"state": [0, 5]}}
+    with pytest.raises(BackendError, match=r"options\.ca: .*ca\.pem cannot be read as a PEM file"):
+        OpenpiBackend("", {**GIVEN, **options})
+
+
 def test_no_redirect_is_followed(server):
     """A server could otherwise send the robot, and its key, to any other."""
 

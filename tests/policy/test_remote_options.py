@@ -30,6 +30,7 @@ def test_what_is_left_out():
     assert (found.host, found.port, found.encrypted) == ("gpu.local", 9000, False)
     assert found.deadline_s == 1.5, "safely before the worker counts as hung"
     assert (found.prompt, found.actions, found.columns) == ("prompt", "actions", None)
+    assert (found.address, options(url="ws://[::1]:90").address) == ("gpu.local:9000", "[::1]:90")
     assert (options(url="wss://gpu").port, options(url="wss://gpu").encrypted) == (8000, True)
 
 
@@ -56,6 +57,7 @@ def test_what_is_left_out():
         ({"keys": {"image": {"values": [0, 12], "shape": [2, 2, 3], "scale": 2}}}, "keys: found"),
         ({"columns": [2, 1]}, "columns: found"),
         ({"prompt": 1}, "prompt: found 1, expected a text"),
+        ({"ca": "/no/such.pem"}, "ca: found .*, expected the whole path of a PEM file that is there"),
         ({"gpu": 1}, "gpu: found an unknown option, expected one of url, ca, deadline"),
     ],
 )

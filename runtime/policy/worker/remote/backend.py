@@ -41,7 +41,7 @@ class RemoteBackend:
         self._link = Link(peer, options.url, options.deadline_s)
         self._prompt = ""
         self._told = False
-        """Somebody was told that plans can be continued."""
+        """The daemon was told that plans can be continued, because we were asked."""
 
     @property
     def set_task(self) -> Callable[[str], None] | None:

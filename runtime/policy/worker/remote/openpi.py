@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 from typing import Any
 
 from runtime.policy.worker.errors import BackendError, Unavailable
@@ -45,14 +46,17 @@ class OpenpiPeer:
         self._websockets = need("openpi", "websockets.sync.client", "websockets (15 or newer)")
         self._msgpack = need("openpi", "msgpack", "msgpack")
         self._options = options
-        self._tls = ssl.create_default_context(cafile=options.ca or None) if options.encrypted else None
+        try:
+            self._tls = ssl.create_default_context(cafile=options.ca or None) if options.encrypted else None
+        except OSError as error:
+            raise BackendError(f"options.ca: {options.ca} cannot be read as a PEM file: {error}") from error
         self._headers = _headers(options)
         self._connection: Any = None
         self.continues = False
 
     def connect(self, timeout_s: float) -> None:
         """Reach the server and hear what it says of itself."""
-        options = self._options
+        options, until = self._options, time.monotonic() + timeout_s
         sock = socket.create_connection((options.host, options.port), timeout_s)
         try:
             for option in _TCP:
@@ -66,7 +70,7 @@ class OpenpiPeer:
                 additional_headers=self._headers,
                 # An answer that unfolds in memory would be a way to harm; openpi's are not compressed.
                 compression=None,
-                open_timeout=timeout_s,
+                open_timeout=max(0.0, until - time.monotonic()),
                 ping_interval=_PING_S,
                 ping_timeout=None,
                 close_timeout=0.0,
@@ -76,7 +80,7 @@ class OpenpiPeer:
         except BaseException:
             sock.close()
             raise
-        self.continues = self._receive(timeout_s).get(_CONTINUES) is True
+        self.continues = self._receive(until - time.monotonic()).get(_CONTINUES) is True
 
     def alive(self) -> bool:
         """Whether the websocket is open."""

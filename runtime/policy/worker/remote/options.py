@@ -6,6 +6,7 @@ Runs in the worker's interpreter: Python 3.9, numpy and the standard library onl
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ class Kind(NamedTuple):
     needed: tuple[str, ...] = ()
     """Texts that it needs beside the shared options."""
     more: tuple[str, ...] = ()
-    """Other options that it has."""
+    """Texts that it may have beside them."""
 
 
 KINDS: dict[str, Kind] = {
@@ -93,6 +94,11 @@ class RemoteOptions:
     """The server's name for the actions."""
     columns: tuple[int, int] | None
     """Of the values of the server's actions the first, and the one after the last; None: all."""
+
+    @property
+    def address(self) -> str:
+        """Host and port as gRPC wants them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def chunk(self, actions: object) -> npt.NDArray[Any]:
         """The server's actions, cut to the columns: finite numbers. Raises WrongShape, or Unavailable for NaN."""
@@ -151,10 +157,18 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         lambda value: value is None or _is_range(value),
         "the first value and the one after the last, as [0, 7]",
     )
-    prompt, actions, ca = (
+    prompt, actions = (
         take(key, default, lambda value: isinstance(value, str), "a text")
-        for key, default in (("prompt", kind.prompt), ("actions", kind.actions), ("ca", ""))
+        for key, default in (("prompt", kind.prompt), ("actions", kind.actions))
     )
+    ca = take(
+        "ca",
+        "",
+        lambda value: value == "" or (isinstance(value, str) and os.path.isfile(value)),
+        "the whole path of a PEM file that is there",
+    )
+    for key in kind.more:
+        take(key, "", lambda value: isinstance(value, str), "a text")
     for key in kind.needed:
         take(key, "", lambda value: isinstance(value, str) and value != "", "a text")
     if problems:

@@ -61,7 +61,7 @@ class TritonPeer:
         """Ask for the model's inputs and outputs. Raises BackendError where they do not fit the config."""
         options = self._options
         self._client = self._triton.InferenceServerClient(
-            f"{options.host}:{options.port}",
+            options.address,
             ssl=options.encrypted,
             root_certificates=options.ca or None,
             channel_args=list(_CHANNEL),
