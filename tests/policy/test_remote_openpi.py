@@ -18,6 +18,7 @@ import pytest
 from websockets.server import ServerProtocol
 
 from runtime.policy.errors import PolicyError
+from runtime.policy.inline import InlinePolicy
 from runtime.policy.worker import backends
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
 from runtime.policy.worker.remote.openpi import OpenpiBackend
@@ -317,6 +318,16 @@ def test_keys_are_needed():
 def test_the_server_of_this_test_is_healthy(server):
     with urllib.request.urlopen(f"http://localhost:{server.port}/healthz", timeout=20) as response:
         assert response.status == 200
+
+
+async def test_inside_the_tick_the_connection_ends_with_the_policy(server, rig):
+    bench = rig(backend="openpi", options={"url": server.url, "keys": {"state": [0, 5]}})
+    policy = InlinePolicy(bench.worker._spec, bench.events, bench.chunks.append)
+    await policy.start()
+    assert policy.request(0)
+    assert bench.chunks[-1].actions[0, 0] == 0.0
+    await policy.close()
+    await bench.until(lambda: not server.open, "the end of the connection")
 
 
 class TestInTheWorker:

@@ -41,14 +41,16 @@ GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
 
 
 class Backend(Protocol):
-    """A loaded model. It may have two more methods, which make it able to do more, unless they are None after the
-    first inference:
+    """A loaded model. It may have more methods. Two make it able to do more, unless they are None after the first
+    inference:
 
     `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
     shape (K, A), K <= H: row i is what runs at the moment of action i if nothing new comes, in the policy's own
     numbers. The first `delay` rows are expected to have run when the answer arrives.
 
     `set_task(prompt)` says what to do from the next inference on; called once before the first.
+
+    `close()` lets go of what it holds, where the process goes on without it.
     """
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:

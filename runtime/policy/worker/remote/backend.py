@@ -61,6 +61,10 @@ class RemoteBackend:
         self._told = self._told or self._peer.continues
         return self._continue_plan if self._told else None
 
+    def close(self) -> None:
+        """Leave the server alone from now on."""
+        self._link.close()
+
     def _continue_plan(self, observation: _Vector, plan: _Vector, delay: int) -> npt.NDArray[Any]:
         try:
             return self._ask(observation, {PLAN: plan, DELAY: delay})

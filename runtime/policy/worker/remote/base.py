@@ -49,7 +49,8 @@ class Peer(Protocol):
 class Backoff:
     """How long to wait before the next attempt: doubles, and differs from robot to robot."""
 
-    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(self, uniform: Callable[[float, float], float] = random.SystemRandom().uniform) -> None:
+        """`uniform`: not the module's own: robots whose policies seed that would all come at once."""
         self._next_s = _FIRST_WAIT_S
         self._uniform = uniform
 
@@ -86,20 +87,22 @@ class Link:
         server: str,
         deadline_s: float,
         backoff: Backoff | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         """`server`: what it is called in messages. Connects at once, without waiting for it."""
         self._peer = peer
         self._server = server
         self._deadline_s = deadline_s
         self._backoff = backoff or Backoff()
-        self._sleep = sleep
+        self._ended = threading.Event()
+        self._wait = wait or self._ended.wait
         self._changed = threading.Condition()
         self._up = False
         self._down: BackendError | None = None
         """Why there is no connection, until the next attempt begins."""
         self._call: _Call | None = None
-        threading.Thread(target=self._keep_up, name="remote", daemon=True).start()
+        self._thread = threading.Thread(target=self._keep_up, name="remote", daemon=True)
+        self._thread.start()
 
     def ask(self, request: Any) -> Any:
         """The peer's answer. Raises Unavailable, at the deadline at the latest, or the peer's BackendError."""
@@ -122,22 +125,30 @@ class Link:
             self._peer.close()
             raise self._late() from None
 
+    def close(self) -> None:
+        """Cut the connection and make no other one; nobody asks any more. Does not wait for the thread to end."""
+        self._ended.set()
+        with self._changed:
+            self._up = False
+            self._changed.notify_all()
+        self._peer.close()
+
     def _keep_up(self) -> None:
-        while True:
+        while not self._ended.is_set():
             try:
                 self._peer.connect(_CONNECT_S)
                 self._answer_calls()
             except Exception as error:
                 self._peer.close()
                 self._give_up(error)
-            self._sleep(self._backoff.failed())
+            self._wait(self._backoff.failed())
             with self._changed:
                 self._down = None
 
     def _answer_calls(self) -> None:
         """Until the connection is to be given up: raises why."""
         with self._changed:
-            self._up = True
+            self._up = not self._ended.is_set()
             self._changed.notify_all()
         while True:
             call = self._wait_for_call()
