@@ -15,8 +15,8 @@ from runtime.config.words import found, one_of
 from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
-from runtime.policy.worker.backends import BUILT_IN, GROUP, built_in, wrong_options
-from runtime.policy.worker.remote.options import KINDS, WrongOptions, read
+from runtime.policy.worker.backends import BUILT_IN, GROUP, REMOTE, built_in, wrong_options
+from runtime.policy.worker.remote.options import WrongOptions, read
 
 
 def apply(draft: Draft) -> None:
@@ -77,7 +77,7 @@ def _inference(
 
 
 def _backend(draft: Draft, place: Place, policy: Inference) -> None:
-    if policy.backend in KINDS:
+    if policy.backend in REMOTE:
         _remote(draft, place, policy)
         return
     if policy.backend in BUILT_IN:
@@ -90,7 +90,7 @@ def _backend(draft: Draft, place: Place, policy: Inference) -> None:
     # Another interpreter has packages of its own: what it offers shows when the worker starts.
     offered = {point.name for point in importlib.metadata.entry_points(group=GROUP)}
     if not CLASS_PATTERN.fullmatch(policy.backend) and policy.backend not in offered and not policy.python:
-        known = one_of([*BUILT_IN, "module:Class", *sorted(offered)])
+        known = one_of([*BUILT_IN, *REMOTE, "module:Class", *sorted(offered)])
         draft.report(
             (*place, "backend"),
             f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "

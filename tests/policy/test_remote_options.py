@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from runtime.policy.worker.backends import REMOTE
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
 from runtime.policy.worker.remote.images import resize
 from runtime.policy.worker.remote.key import api_key
-from runtime.policy.worker.remote.options import Part, WrongOptions, read
+from runtime.policy.worker.remote.options import KINDS, Part, WrongOptions, read
 from runtime.policy.worker.remote.parts import Parts
 
 GIVEN = {"threads": 1, "timeout": 2.0, "period": 0.02, "horizon": 4, "action_size": 3}
@@ -83,6 +84,10 @@ def test_whatever_a_config_says_is_read_or_refused(values):
 def test_whatever_an_url_is_it_is_read_or_refused(text):
     with contextlib.suppress(WrongOptions):
         options(url=f"ws://{text}")
+
+
+def test_every_remote_backend_has_its_options():
+    assert KINDS.keys() == REMOTE.keys()
 
 
 def test_all_mistakes_are_told_at_once():

@@ -24,16 +24,20 @@ GROUP = "reflexd.policies"
 BUILT_IN = {
     "flow": "runtime.policy.worker.flow:FlowBackend",
     "onnx": "runtime.policy.worker.onnx:OnnxBackend",
-    "openpi": "runtime.policy.worker.remote.openpi:OpenpiBackend",
     "replay": "runtime.policy.worker.replay:ReplayBackend",
     "tensorrt": "runtime.policy.worker.tensorrt:TensorRtBackend",
     "torch_export": "runtime.policy.worker.torch_models:TorchExportBackend",
     "torchscript": "runtime.policy.worker.torch_models:TorchScriptBackend",
-    "triton": "runtime.policy.worker.remote.triton:TritonBackend",
 }
 """Backends of the house. Their classes have two more members, for `reflexd check`: `MODEL`, what the model's file
 is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
 constructors do."""
+
+REMOTE = {
+    "openpi": "runtime.policy.worker.remote.openpi:OpenpiBackend",
+    "triton": "runtime.policy.worker.remote.triton:TritonBackend",
+}
+"""Those whose model is on another computer; `reflexd check` reads their options with `remote.options`."""
 
 GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
 """Options that every backend is given beside the config's: threads for one inference, the longest time for one
@@ -117,13 +121,13 @@ def load(name: str, model: str, options: dict[str, Any]) -> Any:
 
 
 def built_in(name: str) -> Any:
-    """The class of one of `BUILT_IN`."""
-    module, _, class_name = BUILT_IN[name].partition(":")
+    """The class of one of `BUILT_IN` or `REMOTE`."""
+    module, _, class_name = {**BUILT_IN, **REMOTE}[name].partition(":")
     return getattr(importlib.import_module(module), class_name)
 
 
 def _find(name: str) -> Any:
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in REMOTE:
         return built_in(name)
     if ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -142,7 +146,7 @@ def _find(name: str) -> Any:
         found = ", ".join(sorted(offered)) or "none"
         raise BackendError(
             f"backend {name!r} is unknown in {sys.executable}: found there {found} under {GROUP}, expected one of "
-            f'those, of {", ".join(BUILT_IN)}, or "module:Class"'
+            f'those, of {", ".join([*BUILT_IN, *REMOTE])}, or "module:Class"'
         )
     return offered[name].load()
 
