@@ -251,7 +251,8 @@ ACROSS = [
     (
         {"policy.backend": "no_such_backend"},
         'policy.backend: found "no_such_backend", expected "flow", "onnx", "replay", "tensorrt", "torch_export", '
-        '"torchscript", "openpi", "triton" or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+        '"torchscript", "lerobot", "openpi", "triton" or "module:Class"; correct it, or install the package that offers it '
+        "under reflexd.policies",
     ),
     (
         {"policy.backend": "replay", "policy.model": None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import pickle
 import struct
@@ -9,8 +10,37 @@ import struct
 import numpy as np
 import pytest
 
+from runtime.policy.worker.remote.lerobot_wire import actions
 from runtime.policy.worker.remote.pickles import Global, Made, Refused, parse
 from runtime.policy.worker.remote.tensors import NAMES, array
+
+# What LeRobot 0.6.1 sends with torch 2.11: two actions of three values from -1 in steps of 0.25, for timestep 7.
+FLOAT32 = (
+    "gASVVAMAAAAAAABdlCiMH2xlcm9ib3QuYXN5bmNfaW5mZXJlbmNlLmhlbHBlcnOUjAtUaW1lZEFjdGlvbpSTlCmBlH2UKIwJdGltZXN0YW"
+    "1wlEdAWQAAAAAAAIwIdGltZXN0ZXCUSweMBmFjdGlvbpSMDHRvcmNoLl91dGlsc5SMEl9yZWJ1aWxkX3RlbnNvcl92MpSTlCiMDXRvcmNo"
+    "LnN0b3JhZ2WUjBBfbG9hZF9mcm9tX2J5dGVzlJOUQhMBAACAAooKbPycRvkgaqhQGS6AAk3pAy6AAn1xAChYEAAAAHByb3RvY29sX3Zlcn"
+    "Npb25xAU3pA1gNAAAAbGl0dGxlX2VuZGlhbnECiFgKAAAAdHlwZV9zaXplc3EDfXEEKFgFAAAAc2hvcnRxBUsCWAMAAABpbnRxBksEWAQA"
+    "AABsb25ncQdLBHV1LoACKFgHAAAAc3RvcmFnZXEAY3RvcmNoCkZsb2F0U3RvcmFnZQpxAVgOAAAAOTQxNDEzNjg4Njg1NjBxAlgDAAAAY3"
+    "B1cQNLBk50cQRRLoACXXEAWA4AAAA5NDE0MTM2ODg2ODU2MHEBYS4GAAAAAAAAAAAAgL8AAEC/AAAAvwAAgL4AAAAAAACAPpSFlFKUSwBL"
+    "A4WUSwGFlImMC2NvbGxlY3Rpb25zlIwLT3JkZXJlZERpY3SUk5QpUpR0lFKUdWJoAymBlH2UKGgGR0BZQAAAAAAAaAdLCGgIaAsoaA5CEw"
+    "EAAIACigps/JxG+SBqqFAZLoACTekDLoACfXEAKFgQAAAAcHJvdG9jb2xfdmVyc2lvbnEBTekDWA0AAABsaXR0bGVfZW5kaWFucQKIWAoA"
+    "AAB0eXBlX3NpemVzcQN9cQQoWAUAAABzaG9ydHEFSwJYAwAAAGludHEGSwRYBAAAAGxvbmdxB0sEdXUugAIoWAcAAABzdG9yYWdlcQBjdG"
+    "9yY2gKRmxvYXRTdG9yYWdlCnEBWA4AAAA5NDE0MTM2ODg2ODU2MHECWAMAAABjcHVxA0sGTnRxBFEugAJdcQBYDgAAADk0MTQxMzY4ODY4"
+    "NTYwcQFhLgYAAAAAAAAAAACAvwAAQL8AAAC/AACAvgAAAAAAAIA+lIWUUpRLA0sDhZRLAYWUiWgWKVKUdJRSlHViZS4="
+)
+BFLOAT16 = (
+    "gASVQgMAAAAAAABdlCiMH2xlcm9ib3QuYXN5bmNfaW5mZXJlbmNlLmhlbHBlcnOUjAtUaW1lZEFjdGlvbpSTlCmBlH2UKIwJdGltZXN0YW"
+    "1wlEdAWQAAAAAAAIwIdGltZXN0ZXCUSweMBmFjdGlvbpSMDHRvcmNoLl91dGlsc5SMEl9yZWJ1aWxkX3RlbnNvcl92MpSTlCiMDXRvcmNo"
+    "LnN0b3JhZ2WUjBBfbG9hZF9mcm9tX2J5dGVzlJOUQgoBAACAAooKbPycRvkgaqhQGS6AAk3pAy6AAn1xAChYEAAAAHByb3RvY29sX3Zlcn"
+    "Npb25xAU3pA1gNAAAAbGl0dGxlX2VuZGlhbnECiFgKAAAAdHlwZV9zaXplc3EDfXEEKFgFAAAAc2hvcnRxBUsCWAMAAABpbnRxBksEWAQA"
+    "AABsb25ncQdLBHV1LoACKFgHAAAAc3RvcmFnZXEAY3RvcmNoCkJGbG9hdDE2U3RvcmFnZQpxAVgOAAAAOTQxNDEzNjgwNzk1MDRxAlgDAA"
+    "AAY3B1cQNLBk50cQRRLoACXXEAWA4AAAA5NDE0MTM2ODA3OTUwNHEBYS4GAAAAAAAAAIC/QL8Av4C+AACAPpSFlFKUSwBLA4WUSwGFlImM"
+    "C2NvbGxlY3Rpb25zlIwLT3JkZXJlZERpY3SUk5QpUpR0lFKUdWJoAymBlH2UKGgGR0BZQAAAAAAAaAdLCGgIaAsoaA5CCgEAAIACigps/J"
+    "xG+SBqqFAZLoACTekDLoACfXEAKFgQAAAAcHJvdG9jb2xfdmVyc2lvbnEBTekDWA0AAABsaXR0bGVfZW5kaWFucQKIWAoAAAB0eXBlX3Np"
+    "emVzcQN9cQQoWAUAAABzaG9ydHEFSwJYAwAAAGludHEGSwRYBAAAAGxvbmdxB0sEdXUugAIoWAcAAABzdG9yYWdlcQBjdG9yY2gKQkZsb2"
+    "F0MTZTdG9yYWdlCnEBWA4AAAA5NDE0MTM2ODA3OTUwNHECWAMAAABjcHVxA0sGTnRxBFEugAJdcQBYDgAAADk0MTQxMzY4MDc5NTA0cQFh"
+    "LgYAAAAAAAAAgL9AvwC/gL4AAIA+lIWUUpRLA0sDhZRLAYWUiWgWKVKUdJRSlHViZS4="
+)
 
 STORAGE = "torch.storage._load_from_bytes"
 TENSOR = "torch._utils._rebuild_tensor_v2"
@@ -39,6 +69,13 @@ def tensor(values, offset=0, shape=None, strides=(1,), **lies):
 
 
 SIX = np.arange(6, dtype="<f4")
+
+
+@pytest.mark.parametrize("sent", [FLOAT32, BFLOAT16])
+def test_what_lerobot_sends(sent):
+    assert actions(base64.b64decode(sent), 7).tolist() == [[-1.0, -0.75, -0.5], [-0.25, 0.0, 0.25]]
+    with pytest.raises(Refused, match="another observation"):
+        actions(base64.b64decode(sent), 8)
 
 
 def test_a_view_into_a_storage():
@@ -78,6 +115,8 @@ def test_bfloat16():
         tensor(SIX, count="6"),
         tensor(SIX, keys=["8"]),
         tensor(SIX, keys=[]),
+        tensor(SIX, keys=["7"] * 100),
+        tensor(SIX, key=["7"], keys=[["7"]]),
         tensor(SIX, magic=1),
         tensor(SIX, little=False),
         tensor(SIX, kind="LongStorage"),

@@ -34,6 +34,7 @@ is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing
 constructors do."""
 
 REMOTE = {
+    "lerobot": "runtime.policy.worker.remote.lerobot:LeRobotBackend",
     "openpi": "runtime.policy.worker.remote.openpi:OpenpiBackend",
     "triton": "runtime.policy.worker.remote.triton:TritonBackend",
 }

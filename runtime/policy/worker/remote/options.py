@@ -51,10 +51,21 @@ class Kind(NamedTuple):
     """Texts that it needs beside the shared options."""
     more: tuple[str, ...] = ()
     """Texts that it may have beside them."""
+    only: tuple[str, str] | None = None
+    """Name of the vector that the server needs, and the beginning of those of pictures: it takes nothing else."""
 
 
 KINDS: dict[str, Kind] = {
     "openpi": Kind("ws", "wss", 8000, "prompt", "actions"),
+    "lerobot": Kind(
+        "grpc",
+        "grpcs",
+        8080,
+        "task",
+        "actions",
+        needed=("policy", "type", "device"),
+        only=("observation.state", "observation.images."),
+    ),
     "triton": Kind("grpc", "grpcs", 8001, "", "", needed=("model",), more=("version",)),
 }
 
@@ -151,6 +162,12 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         'the server\'s names and their values in the observation, as { "state" = [0, 7] }; a picture as '
         '{ "image" = { values = [7, 3079], shape = [32, 32, 3], size = [224, 224], quality = 90 } }',
     )
+    if kind.only and "keys" not in problems and not _fit(keys, *kind.only):
+        vector, picture = kind.only
+        problems["keys"] = (
+            f"found {', '.join(keys)}, expected {vector} and pictures called {picture}NAME without quality: the "
+            "server takes nothing else"
+        )
     columns = take(
         "columns",
         None,
@@ -204,6 +221,13 @@ def _part(value: Any) -> Part | None:
     if quality is not None and not (_is_whole(quality) and 1 <= quality <= 95):
         return None
     return Part(start, stop, (height, width, 3), None if size is None else (size[0], size[1]), quality)
+
+
+def _fit(keys: Mapping[str, Any], vector: str, picture: str) -> bool:
+    """Whether they are what `Kind.only` says."""
+    parts = {name: part for name, value in keys.items() if (part := _part(value))}
+    pictures = {name: part for name, part in parts.items() if part.shape is not None and part.quality is None}
+    return set(parts) - set(pictures) == {vector} and all(name.startswith(picture) for name in pictures)
 
 
 def _is_whole(value: Any) -> bool:

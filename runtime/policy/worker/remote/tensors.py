@@ -21,6 +21,8 @@ from runtime.policy.worker.remote.pickles import PERSISTENT, Global, Made, Refus
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
+# In each pickle of a storage: torch writes 27 at most. Any number of tensors may refer to the same storage.
+_OPCODES = 100
 
 _STORAGES = {"torch.DoubleStorage": "<f8", "torch.FloatStorage": "<f4", "torch.HalfStorage": "<f2"}
 _BFLOAT16 = "torch.BFloat16Storage"
@@ -103,15 +105,18 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> npt.NDArray[
 def _storage(data: bytes) -> npt.NDArray[Any]:
     """The elements of a storage, flat."""
     file = io.BytesIO(data)
-    magic, version, system = (parse_next(file, frozenset()) for _ in range(3))
+    magic, version, system = (parse_next(file, frozenset(), _OPCODES) for _ in range(3))
     if (magic, version, system["little_endian"]) != (_MAGIC, _VERSION, True):
         raise Refused("found a storage in an unknown format, expected torch's legacy one, little-endian")
-    found = parse_next(file, NAMES)
-    keys = parse_next(file, frozenset())
+    found = parse_next(file, NAMES, _OPCODES)
+    keys = parse_next(file, frozenset(), _OPCODES)
     if found.maker != PERSISTENT:
         raise Refused(f"found {found.maker}, expected a storage")
     word, kind, key, _, count = found.args[0][:5]
-    if word != "storage" or type(kind) is not Global or keys != [key] or type(count) is not int:
+    # Types first: two bombs of references would take ages to compare.
+    if type(key) is not str or type(count) is not int or type(kind) is not Global:
+        raise Refused("found something else where a storage is expected")
+    if word != "storage" or keys != [key]:
         raise Refused("found something else where a storage is expected")
     if int.from_bytes(file.read(8), "little", signed=True) != count:
         raise Refused("found two different numbers of elements in a storage")
