@@ -53,6 +53,7 @@ test: $(VENV)/dev
 
 test-peers: $(VENV)/dev
 	tests/peers/install.sh openpi 3.11 3.12
+	tests/peers/install.sh lerobot 3.12 3.13
 	$(BIN)/python -m pytest tests/peers
 
 mutants: $(VENV)/dev

@@ -58,10 +58,10 @@ class Rig:
     def now(self) -> int:
         return time.monotonic_ns() + self.offset_ns
 
-    async def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    async def until(self, condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + patience_s
         while not condition():
-            assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}; {list(self.events.recent)}"
+            assert time.monotonic() < deadline, f"waited {patience_s} s for {what}; {list(self.events.recent)}"
             await asyncio.sleep(0.005)
 
     def ask(self, mood: float = 0.0) -> int:
@@ -78,8 +78,8 @@ class Rig:
         await self.until(lambda: len(self.chunks) > count, "a chunk")
         return self.chunks[-1]
 
-    async def failure(self, name: str) -> Event:
-        await self.until(lambda: self.events.counts[f"policy.{name}"], f"policy.{name}")
+    async def failure(self, name: str, patience_s: float = PATIENCE_S) -> Event:
+        await self.until(lambda: self.events.counts[f"policy.{name}"], f"policy.{name}", patience_s)
         return next(event for event in self.events.recent if event.name == f"policy.{name}")
 
     async def recovery(self) -> Chunk:
