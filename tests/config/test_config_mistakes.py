@@ -39,6 +39,21 @@ FIELDS = [
     (
         {
             **OPENPI,
+            "policy.backend": "lerobot",
+            "policy.options": {
+                "url": "grpc://gpu",
+                "keys": {"observation.state": [0, 7], "effort": [7, 9]},
+                "policy": "lab/pick",
+                "type": "act",
+                "device": "cuda",
+            },
+        },
+        "policy.options.keys: found observation.state, effort, expected observation.state and pictures called "
+        "observation.images.NAME without quality: the server takes nothing else; change it",
+    ),
+    (
+        {
+            **OPENPI,
             "policy.timeout": 1.0,
             "policy.options": {"url": "wss://gpu", "keys": {"s": [0, 7]}, "deadline": 0.9},
         },
