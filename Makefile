@@ -14,12 +14,13 @@ MINUTES ?= 10
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test mutants rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    run the simulated arm with 200 ms of inference latency, then the same inline"
 	@echo "make test    run all tests"
+	@echo "make test-peers   test against the real policy servers' packages, each in an environment of its own"
 	@echo "make mutants change safety/ in thousands of ways and see that tests notice; FILE=safety/decide.py: docs/mutants.md"
 	@echo "make rig     boot a machine and run scenarios in it; SCENARIO=estop_presses runs one: docs/rig.md"
 	@echo "make lint    ruff, mypy, import-linter, generated docs"
@@ -49,6 +50,11 @@ demo: $(VENV)/sim
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-peers: $(VENV)/dev
+	tests/peers/install.sh openpi 3.11 3.12
+	tests/peers/install.sh lerobot 3.12 3.13
+	$(BIN)/python -m pytest tests/peers
 
 mutants: $(VENV)/dev
 	$(BIN)/python -m tests.mutants $(FILE)

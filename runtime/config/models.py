@@ -195,8 +195,9 @@ class Inference(Options):
     """A model, how it is run, what it sees and what its output means."""
 
     backend: str = Field(default="onnx", min_length=1)
-    """What runs the model: `onnx`, `tensorrt`, `torchscript`, `torch_export` or `replay`, a class as
-    `module:Class`, or a name that a package offers under `reflexd.policies`: [policies](policies.md)."""
+    """What runs the model: `onnx`, `tensorrt`, `torchscript`, `torch_export` or `replay`, on another computer
+    `openpi` or `triton`, a class as `module:Class`, or a name that a package offers under `reflexd.policies`:
+    [policies](policies.md)."""
     model: Path | None = None
     """File of the model; a class or a package may do without."""
     sha256: str | None = None

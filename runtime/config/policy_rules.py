@@ -15,7 +15,8 @@ from runtime.config.words import found, one_of
 from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
-from runtime.policy.worker.backends import BUILT_IN, GROUP, built_in, wrong_options
+from runtime.policy.worker.backends import BUILT_IN, GROUP, REMOTE, built_in, wrong_options
+from runtime.policy.worker.remote.options import WrongOptions, read
 
 
 def apply(draft: Draft) -> None:
@@ -87,6 +88,9 @@ def _takeover(draft: Draft, policy: Policy, after: float | None) -> None:
 
 
 def _backend(draft: Draft, place: Place, policy: Inference) -> None:
+    if policy.backend in REMOTE:
+        _remote(draft, place, policy)
+        return
     if policy.backend in BUILT_IN:
         backend = built_in(policy.backend)
         if backend.MODEL and policy.model is None:
@@ -97,12 +101,23 @@ def _backend(draft: Draft, place: Place, policy: Inference) -> None:
     # Another interpreter has packages of its own: what it offers shows when the worker starts.
     offered = {point.name for point in importlib.metadata.entry_points(group=GROUP)}
     if not CLASS_PATTERN.fullmatch(policy.backend) and policy.backend not in offered and not policy.python:
-        known = one_of([*BUILT_IN, "module:Class", *sorted(offered)])
+        known = one_of([*BUILT_IN, *REMOTE, "module:Class", *sorted(offered)])
         draft.report(
             (*place, "backend"),
             f"found {found(policy.backend)}, expected {known}; correct it, or install the package that offers it "
             f"under {GROUP}",
         )
+
+
+def _remote(draft: Draft, place: Place, policy: Inference) -> None:
+    if policy.model is not None:
+        path = found(str(policy.model))
+        draft.report((*place, "model"), f"found {path}, expected nothing: the server has the model; remove it")
+    try:
+        read(policy.backend, {**policy.options, "timeout": policy.timeout})
+    except WrongOptions as error:
+        for key, problem in error.problems.items():
+            draft.report((*place, "options", key), f"{problem}; change it")
 
 
 def _commands(draft: Draft, policy: Policy) -> None:

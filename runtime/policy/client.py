@@ -192,6 +192,7 @@ class PolicyWorker:
             self._hello = self._loop.create_future()
             self._hello.add_done_callback(lambda hello: self._on_hello(hello.result(), task))
             self._unavailable(said.text)
+            self._expect_hello(process, self._hello)
             return
         if said.status != wire.OK:
             self._fail("error", said.text)
@@ -201,6 +202,8 @@ class PolicyWorker:
         self.ready = True
         self._told = task
         self._available()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         self._watch()
         self._events.emit(
             "policy.ready",
@@ -210,6 +213,20 @@ class PolicyWorker:
             warm_up_s=said.warm_ns / 1e9,
             restarts=self.restarts,
         )
+
+    def _expect_hello(self, process: ChildProcess, hello: asyncio.Future[wire.Hello]) -> None:
+        """Look for a hang in the next warm-up."""
+
+        def look() -> None:
+            # When it was the loop that was held up, the hello lies here already.
+            process.receive()
+            self._read()
+            if not hello.done() and not process.lost:
+                self._fail("hung", f"it was not heard of for {self._spec.load_timeout_s:g} s after its last try")
+
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = self._loop.call_later(self._spec.load_timeout_s, look)
 
     def _why_not_ready(self, process: ChildProcess) -> str:
         if not process.exited.done():

@@ -101,6 +101,8 @@ class InlinePolicy:
     async def close(self) -> None:
         """Let go of the model."""
         self.ready = False
+        if callable(getattr(self._backend, "close", None)):
+            self._backend.close()
         self._backend = None
 
     def _fail(self, failure: Failure, cause: str) -> None:

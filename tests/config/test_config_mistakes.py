@@ -17,6 +17,8 @@ from runtime.config.load import load
 
 Mistakes = Callable[[dict[str, Any]], list[str]]
 
+OPENPI = {"policy.backend": "openpi", "policy.model": None}
+
 FIELDS = [
     (
         {"control.rate": 0},
@@ -25,6 +27,41 @@ FIELDS = [
     (
         {"policy.backend": "a:B", "policy.model": None, "policy.sha256": "ab" * 32},
         "policy.sha256: found a checksum, expected policy.model beside it; name the file",
+    ),
+    (
+        {**OPENPI, "policy.options": {"keys": {"state": [0, 7]}}},
+        "policy.options.url: found nothing, expected ws://HOST:PORT or wss://...; change it",
+    ),
+    (
+        {**OPENPI, "policy.options": {"url": "wss://gpu", "keys": {"state": [0, 7]}, "port": 1}},
+        "policy.options.port: found an unknown option, expected one of url, ca, deadline, keys, prompt, actions, columns; change it",
+    ),
+    (
+        {
+            **OPENPI,
+            "policy.backend": "lerobot",
+            "policy.options": {
+                "url": "grpc://gpu",
+                "keys": {"observation.state": [0, 7], "effort": [7, 9]},
+                "policy": "lab/pick",
+                "type": "act",
+                "device": "cuda",
+            },
+        },
+        "policy.options.keys: found observation.state, effort, expected observation.state and pictures called "
+        "observation.images.NAME without quality: the server takes nothing else; change it",
+    ),
+    (
+        {
+            **OPENPI,
+            "policy.timeout": 1.0,
+            "policy.options": {"url": "wss://gpu", "keys": {"s": [0, 7]}, "deadline": 0.9},
+        },
+        "policy.options.deadline: found 0.9, expected seconds, at most 0.8: 80% of policy.timeout; change it",
+    ),
+    (
+        {**OPENPI, "policy.model": "policy.onnx", "policy.options": {"url": "wss://gpu", "keys": {"s": [0, 7]}}},
+        'policy.model: found "policy.onnx", expected nothing: the server has the model; remove it',
     ),
     (
         {"policy.sha256": "AB12"},
@@ -232,8 +269,9 @@ ACROSS = [
     ),
     (
         {"policy.backend": "no_such_backend"},
-        'policy.backend: found "no_such_backend", expected "flow", "onnx", "replay", "tensorrt", "torch_export", "torchscript" '
-        'or "module:Class"; correct it, or install the package that offers it under reflexd.policies',
+        'policy.backend: found "no_such_backend", expected "flow", "onnx", "replay", "tensorrt", "torch_export", '
+        '"torchscript", "lerobot", "openpi", "triton" or "module:Class"; correct it, or install the package that offers it '
+        "under reflexd.policies",
     ),
     (
         {"policy.backend": "replay", "policy.model": None},

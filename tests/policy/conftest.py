@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.client import PolicyWorker
 from runtime.policy.spec import WorkerSpec
+from runtime.policy.worker.remote.base import Link
 
 HERE = Path(__file__).parent
 PATIENCE_S = 20.0
@@ -57,10 +58,10 @@ class Rig:
     def now(self) -> int:
         return time.monotonic_ns() + self.offset_ns
 
-    async def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    async def until(self, condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + patience_s
         while not condition():
-            assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}; {list(self.events.recent)}"
+            assert time.monotonic() < deadline, f"waited {patience_s} s for {what}; {list(self.events.recent)}"
             await asyncio.sleep(0.005)
 
     def ask(self, mood: float = 0.0) -> int:
@@ -77,8 +78,8 @@ class Rig:
         await self.until(lambda: len(self.chunks) > count, "a chunk")
         return self.chunks[-1]
 
-    async def failure(self, name: str) -> Event:
-        await self.until(lambda: self.events.counts[f"policy.{name}"], f"policy.{name}")
+    async def failure(self, name: str, patience_s: float = PATIENCE_S) -> Event:
+        await self.until(lambda: self.events.counts[f"policy.{name}"], f"policy.{name}", patience_s)
         return next(event for event in self.events.recent if event.name == f"policy.{name}")
 
     async def recovery(self) -> Chunk:
@@ -109,6 +110,25 @@ def children() -> set[str]:
         if int(stat.rpartition(")")[2].split()[1]) == os.getpid():
             found.add(stat)
     return {stat.split()[0] for stat in found}
+
+
+@pytest.fixture(autouse=True)
+def no_link_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No connection to a policy server outlives its test: it would go on to look for a server, and find others."""
+    links: list[Link] = []
+    begin = Link.__init__
+
+    def begin_and_note(self: Link, *arguments: Any, **more: Any) -> None:
+        begin(self, *arguments, **more)
+        links.append(self)
+
+    monkeypatch.setattr(Link, "__init__", begin_and_note)
+    yield
+    for link in links:
+        link.close()
+    for link in links:
+        link._thread.join(PATIENCE_S)
+        assert not link._thread.is_alive()
 
 
 @pytest.fixture

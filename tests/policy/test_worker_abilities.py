@@ -1,5 +1,6 @@
 """What a backend may be able to do besides answering: continue a plan, have a task, be away for a while."""
 
+import dataclasses
 import os
 import signal
 
@@ -106,3 +107,18 @@ async def test_inside_the_tick_there_is_a_task_as_well(rig, zoo):
     policy.set_task("three")
     assert policy.request(0)
     assert bench.chunks[-1].actions[0, 0] == 5
+
+
+async def test_a_worker_that_hangs_while_its_backend_is_away_is_replaced(rig):
+    bench = rig(backend="model_zoo:Able", options={"away": 2})
+    await bench.worker.start()
+    pid, patient = bench.worker.pid, bench.worker._spec
+    bench.worker._spec = dataclasses.replace(patient, load_timeout_s=0.5)
+    await bench.until(lambda: bench.worker.failures["unavailable"] == 2, "the second try")
+    os.kill(pid, signal.SIGSTOP)
+    event = await bench.failure("hung")
+    assert event.fields["cause"] == "it was not heard of for 0.5 s after its last try"
+    bench.worker._spec = patient
+    await bench.until(lambda: bench.worker.ready, "the next worker")
+    assert bench.worker.pid != pid
+    assert bench.worker.failures == {"unavailable": 4, "hung": 1}

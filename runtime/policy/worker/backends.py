@@ -33,19 +33,29 @@ BUILT_IN = {
 is ("" where none is needed), and `OPTIONS`, a `Rule` for each option. Importing them needs no package: only their
 constructors do."""
 
+REMOTE = {
+    "lerobot": "runtime.policy.worker.remote.lerobot:LeRobotBackend",
+    "openpi": "runtime.policy.worker.remote.openpi:OpenpiBackend",
+    "triton": "runtime.policy.worker.remote.triton:TritonBackend",
+}
+"""Those whose model is on another computer; `reflexd check` reads their options with `remote.options`."""
+
 GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
 """Options that every backend is given beside the config's: threads for one inference, the longest time for one
 (s), time between two actions (s), H and A."""
 
 
 class Backend(Protocol):
-    """A loaded model. It may have two more methods, which make it able to do more:
+    """A loaded model. It may have more methods. Two make it able to do more, unless they are None after the first
+    inference:
 
     `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
     shape (K, A), K <= H: row i is what runs at the moment of action i if nothing new comes, in the policy's own
     numbers. The first `delay` rows are expected to have run when the answer arrives.
 
     `set_task(prompt)` says what to do from the next inference on; called once before the first.
+
+    `close()` lets go of what it holds, where the process goes on without it.
     """
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
@@ -112,13 +122,13 @@ def load(name: str, model: str, options: dict[str, Any]) -> Any:
 
 
 def built_in(name: str) -> Any:
-    """The class of one of `BUILT_IN`."""
-    module, _, class_name = BUILT_IN[name].partition(":")
+    """The class of one of `BUILT_IN` or `REMOTE`."""
+    module, _, class_name = {**BUILT_IN, **REMOTE}[name].partition(":")
     return getattr(importlib.import_module(module), class_name)
 
 
 def _find(name: str) -> Any:
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in REMOTE:
         return built_in(name)
     if ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -137,7 +147,7 @@ def _find(name: str) -> Any:
         found = ", ".join(sorted(offered)) or "none"
         raise BackendError(
             f"backend {name!r} is unknown in {sys.executable}: found there {found} under {GROUP}, expected one of "
-            f'those, of {", ".join(BUILT_IN)}, or "module:Class"'
+            f'those, of {", ".join([*BUILT_IN, *REMOTE])}, or "module:Class"'
         )
     return offered[name].load()
 

@@ -68,6 +68,8 @@ class Server:
             self._infer(np.zeros_like(self._memory.observation), wire.Request(0, 0))
         except Unavailable as error:
             status, text = wire.UNAVAILABLE, words(error)
+        # A server may only now have said what it can do.
+        self._can = abilities(self._backend)
         hello = wire.Hello(status, self._load_ns, time.monotonic_ns() - start_ns, self._can, text)
         channel.send(hello.pack())
         return status == wire.OK

@@ -1,0 +1,96 @@
+"""Our client and LeRobot's own policy server, with a small ACT policy that has not been trained."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import numpy as np
+import pytest
+
+# Of make_policy.py.
+HORIZON, SIZE, PIXELS = 8, 3, 32
+VALUES = SIZE + PIXELS * PIXELS * 3
+KEYS = {
+    "observation.state": [0, SIZE],
+    "observation.images.front": {"values": [SIZE, VALUES], "shape": [PIXELS, PIXELS, 3]},
+}
+LOADING_S = 120.0
+
+
+@pytest.fixture
+def policy(peer, tmp_path):
+    """The folder of a policy, and what it answers to some observations."""
+    folder = tmp_path / "policy"
+    assert peer("lerobot", "make_policy.py", str(folder)).wait(LOADING_S) == 0
+    return folder, json.loads((folder / "cases.json").read_text())
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def bench_of(rig, port, folder, **more):
+    options = {
+        "url": f"grpc://127.0.0.1:{port}",
+        "keys": KEYS,
+        "policy": str(folder),
+        "type": "act",
+        "device": "cpu",
+    }
+    shapes = {"observation_size": VALUES, "horizon": HORIZON, "action_size": SIZE}
+    return rig(backend="lerobot", options=options, **shapes, **more)
+
+
+async def ask(bench, case):
+    """Until there is an answer to the observation of `case`."""
+    seen = len(bench.chunks)
+    bench.worker.observation[:] = [*case["state"], *np.ravel(case["picture"])]
+    assert bench.worker.request(bench.now())
+    await bench.until(lambda: len(bench.chunks) > seen or not bench.worker.busy, "an answer")
+    return bench.chunks[-1].actions if len(bench.chunks) > seen else None
+
+
+async def until_answered(bench, case):
+    actions = None
+    while actions is None:
+        actions = await ask(bench, case)
+    return actions
+
+
+async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, tmp_path):
+    folder, cases = policy
+    peer("lerobot", "server.py", str(tmp_path), str(port))
+    bench = bench_of(rig, port, folder)
+    await bench.worker.start()
+    await bench.until(lambda: bench.worker.ready, "the server", LOADING_S)
+    # The last two are the same: without must_go the server would leave one out.
+    for case in [*cases, cases[-1]]:
+        np.testing.assert_allclose(await ask(bench, case), case["chunk"], atol=1e-5)
+    assert len(np.unique(bench.chunks[-1].actions)) == HORIZON * SIZE, "any mistake in the order shows"
+
+
+async def test_it_is_killed_and_started_again(rig, peer, policy, port, tmp_path):
+    folder, cases = policy
+    server = peer("lerobot", "server.py", str(tmp_path), str(port))
+    bench = bench_of(rig, port, folder)
+    await bench.worker.start()
+    await bench.until(lambda: bench.worker.ready, "the server", LOADING_S)
+    pid = bench.worker.pid
+    server.kill()
+    server.wait()
+    assert await ask(bench, cases[0]) is None
+    peer("lerobot", "server.py", str(tmp_path), str(port))
+    np.testing.assert_allclose(await until_answered(bench, cases[1]), cases[1]["chunk"], atol=1e-5)
+    assert bench.worker.pid == pid
+    assert set(bench.worker.failures) == {"unavailable"}
+
+
+async def test_it_cannot_load_the_policy(rig, peer, port, tmp_path):
+    peer("lerobot", "server.py", str(tmp_path), str(port))
+    bench = bench_of(rig, port, tmp_path / "nothing")
+    await bench.worker.start()
+    assert "cannot load the policy" in (await bench.failure("error", LOADING_S)).message
