@@ -11,10 +11,12 @@ MACHINES ?= $(shell nproc)
 # PRESSES: of the e-stop in `make bench-safety`; MINUTES: of simulated time there, for each bad policy.
 PRESSES ?= 1000
 MINUTES ?= 10
+# KILLS: of the processes that write and keep recordings, in `make bench-spool`.
+KILLS ?= 500
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety bench-spool clean install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +29,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
+	@echo "make bench-spool    kill what writes and keeps recordings 500 times; KILLS=20 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
@@ -73,6 +76,9 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
+
+bench-spool: $(VENV)/dev
+	$(BIN)/python -m tests.spool.kills --kills $(KILLS)
 
 bench-safety: $(VENV)/dev
 	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)

@@ -58,6 +58,7 @@ from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload, ranges, schedule
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
+from runtime.spool.spool import Spool
 from runtime.stages.build import commissioning
 from runtime.stages.parts import parts
 from runtime.status import headline, joints, known_tasks, limits, memory_mb, status
@@ -117,7 +118,9 @@ class Daemon:
                 config.recording.segment_minutes * 60,
                 {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
                 self._other_cpus(),
+                config.recording.sync,
             )
+        self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 
         self.planner: Planner | None = None
         self.policy: Policy | None = None
@@ -208,6 +211,8 @@ class Daemon:
             await asyncio.to_thread(int)
             if self.recorder is not None:
                 self.recorder.start()
+            if self.spool is not None:
+                self.spool.start()
             self.boot.tell(self.events, config.places.state)
             for name, inference in config.policies.items():
                 if inference.model is not None:
@@ -254,6 +259,8 @@ class Daemon:
                 await policy.close()
             if self.recorder is not None:
                 await self.recorder.close()
+            if self.spool is not None:
+                await self.spool.close()
             self.realtime.close()
             self.notifier.close()
         if self._defect is not None:
@@ -427,6 +434,15 @@ class Daemon:
         # A chunk comes just when a tick is due: that goes first.
         assert self.recorder is not None
         self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam, task))
+
+    def _spool_settings(self) -> dict[str, Any]:
+        spool = self.config.spool
+        return {
+            "directory": str(self.config.recording.directory),
+            "size_max": round(spool.size_max * 1e9),
+            "free_min": round(spool.free_min * 1e9),
+            "cpus": self._other_cpus(),
+        }
 
     def _other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""

@@ -8,7 +8,18 @@ from pathlib import Path
 from drivers.joint import Joint
 from runtime.config.degraded import Degraded
 from runtime.config.draft import BusPlan, Draft, SensorPlan
-from runtime.config.models import Control, Emulated, Inference, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import (
+    Control,
+    Emulated,
+    Inference,
+    Policy,
+    Realtime,
+    Recording,
+    Robot,
+    Safety,
+    Socket,
+    Spool,
+)
 from runtime.config.paths import Places
 
 
@@ -29,6 +40,7 @@ class Config:
     sensors: tuple[SensorPlan, ...]
     policy: Policy | None
     recording: Recording
+    spool: Spool
     socket: Socket
     emulated: Emulated | None
     warnings: tuple[str, ...]
@@ -67,6 +79,7 @@ class Config:
         assert draft.safety
         assert draft.degraded
         assert draft.recording
+        assert draft.spool
         assert draft.socket
         return cls(
             draft.path,
@@ -81,6 +94,7 @@ class Config:
             tuple(sensor for sensor in draft.sensors if sensor),
             draft.policy,
             draft.recording,
+            draft.spool,
             draft.socket,
             draft.emulated,
             tuple(warnings),

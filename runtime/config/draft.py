@@ -12,7 +12,7 @@ from drivers.joint import Joint
 from drivers.sensor import Sensor, SensorOptions
 from runtime.config.degraded import Degraded
 from runtime.config.errors import Mistake
-from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, beside
 
 
@@ -50,6 +50,7 @@ class Draft:
     degraded: Degraded | None = None
     policy: Policy | None = None
     recording: Recording | None = None
+    spool: Spool | None = None
     socket: Socket | None = None
     emulated: Emulated | None = None
     buses: list[tuple[type[Bus], BusOptions] | None] = field(default_factory=list)

@@ -76,6 +76,14 @@ STATUS: dict[str, Any] = {
     "commands": {"vx": 0.5, "vy": float("nan")},
     "task": {"name": "pick", "id": 3.0, "prompt": None},
     "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0, "failed": "disk full"},
+    "spool": {
+        "ready": {"bulk": {"segments": 3, "bytes": 1_500_000, "oldest_ns": 0}},
+        "sent": {},
+        "lost": {"bulk": {"segments": 1, "bytes": 700_000}},
+        "lost_why": {"size_max": 1},
+        "open_bytes": 0,
+        "trouble": ["the disk is full"],
+    },
     "events": {"daemon.ready": 1},
     "realtime": [
         {"item": "scheduler", "achieved": True, "detail": "FIFO 50"},

@@ -1,0 +1,79 @@
+"""The spool as the daemon sees it: starts its process, passes its events on, replaces it when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from runtime.child.backoff import Backoff
+from runtime.child.process import ChildProcess
+from runtime.events import Events
+
+_HOUSE = Path(__file__).parent.parent.parent
+# Not `-m`: that would find another `runtime` in the folder where the daemon was started.
+_BOOT = "import sys; sys.path[0] = sys.argv[1]; from runtime.spool.process import main; main(sys.argv[2])"
+_RETRY_MAX_S = 30.0
+_CLOSE_S = 2.0
+
+
+class Spool:
+    """All of it happens in another process; what the daemon has of it is the last status."""
+
+    def __init__(self, events: Events, settings: Mapping[str, Any]) -> None:
+        """`settings`: see `runtime.spool.process.Server`."""
+        self.status: dict[str, Any] | None = None
+        """What the process told last; None before the first time."""
+        self._events = events
+        self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(dict(settings)))
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, on the running event loop."""
+        self._task = asyncio.create_task(self._keep_running())
+
+    async def close(self) -> None:
+        """Have the process end; what it was doing is taken up at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _keep_running(self) -> None:
+        backoff = Backoff(longest_s=_RETRY_MAX_S)
+        with ThreadPoolExecutor(1, "spool-spawn") as executor:
+            while True:
+                try:
+                    process = await ChildProcess.start(self._arguments, None, executor, self._on_message)
+                except OSError as error:
+                    cause = f"its process cannot start: {error}"
+                else:
+                    backoff.ready(time.monotonic_ns())
+                    try:
+                        await asyncio.wait({process.exited})
+                    finally:
+                        await process.close(_CLOSE_S)
+                    ended = process.exited.result() if process.exited.done() else "it has not ended"
+                    cause = "; ".join([*process.last_words()[-1:], ended])
+                wait_s = backoff.failed(time.monotonic_ns())
+                told = (
+                    f"nobody keeps the recordings: {cause}; next attempt in {wait_s:g} s; control goes on without"
+                )
+                self._events.emit("spool.failed", told, level="error", reason=cause)
+                await asyncio.sleep(wait_s)
+
+    def _on_message(self, message: bytes) -> None:
+        told = msgpack.unpackb(message)
+        if "event" in told:
+            name, text, level, fields = told["event"]
+            self._events.emit(name, text, level, **fields)
+        elif "status" in told:
+            self.status = told["status"]
