@@ -442,6 +442,8 @@ class Daemon:
             "size_max": round(spool.size_max * 1e9),
             "free_min": round(spool.free_min * 1e9),
             "cpus": self._other_cpus(),
+            "robot": self.config.robot.name,
+            "upload": self.config.upload.model_dump(mode="json") if self.config.upload is not None else None,
         }
 
     def _other_cpus(self) -> tuple[int, ...]:
@@ -479,6 +481,11 @@ class Daemon:
             "reset": Handler(lambda args: robot.reset(_flag(args, "healthy")), Role.OPERATOR),
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
+            "spool": Handler(lambda args: self._spool_status(), Role.OBSERVER),
+            "spool_keep": Handler(
+                lambda args: self._spool().request("keep", segment=_text(args, "segment")), Role.OPERATOR
+            ),
+            "spool_upload": Handler(lambda args: self._spool().request("send_now"), Role.OPERATOR),
             "command": operates(lambda args: robot.command(_numbers(args, "values"))),
             "tasks": Handler(lambda args: known_tasks(self), Role.OBSERVER),
             "task": operates(self._change_task),
@@ -495,6 +502,16 @@ class Daemon:
             raise Refused("bad_request", "found no single text, expected either name or prompt, which is a text")
         return known_tasks(self)
 
+    def _spool(self) -> Spool:
+        if self.spool is None:
+            raise Refused("spool", "there is no spool: recording.enabled is false")
+        return self.spool
+
+    def _spool_status(self) -> dict[str, Any]:
+        if (told := self._spool().status) is None:
+            raise Refused("spool", "the spool has not been looked at yet; the events tell when that fails")
+        return told
+
     async def _promote(self, args: dict[str, Any], peer: Peer) -> dict[str, Any]:
         by = args.get("by")
         if not isinstance(by, str):
@@ -509,6 +526,14 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
+
+
+def _text(args: Mapping[str, Any], key: str) -> str:
+    """The argument `key`, a text that fits into a file's name. Raises Refused."""
+    value = args.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or "/" in value:
+        raise Refused("bad_request", f"{key}: found {value!r:.80}, expected the name of a segment")
+    return value
 
 
 def _flag(args: Mapping[str, Any], key: str) -> bool:

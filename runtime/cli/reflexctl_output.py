@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runtime.cli.spool_output import spool
+
 Line = tuple[str, str]
 """A label and what stands beside it."""
 
@@ -37,6 +39,8 @@ def human(command: str, result: Any) -> str:
         return _aligned(preflight(result))
     if command == "promote" and isinstance(result, dict):
         return "\n".join(_stage({"stage": result}))
+    if command == "spool" and isinstance(result, dict):
+        return _aligned(spool(result))
     if command in ("joints", "limits") and isinstance(result, list):
         return table(result)
     if command == "task" and isinstance(result, dict):

@@ -21,6 +21,7 @@ from runtime.config.models import (
     Spool,
 )
 from runtime.config.paths import Places
+from runtime.config.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Config:
     policy: Policy | None
     recording: Recording
     spool: Spool
+    upload: Upload | None
     socket: Socket
     emulated: Emulated | None
     warnings: tuple[str, ...]
@@ -95,6 +97,7 @@ class Config:
             draft.policy,
             draft.recording,
             draft.spool,
+            draft.upload,
             draft.socket,
             draft.emulated,
             tuple(warnings),

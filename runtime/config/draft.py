@@ -14,6 +14,7 @@ from runtime.config.degraded import Degraded
 from runtime.config.errors import Mistake
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, beside
+from runtime.config.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Draft:
     policy: Policy | None = None
     recording: Recording | None = None
     spool: Spool | None = None
+    upload: Upload | None = None
     socket: Socket | None = None
     emulated: Emulated | None = None
     buses: list[tuple[type[Bus], BusOptions] | None] = field(default_factory=list)

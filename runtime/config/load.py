@@ -23,6 +23,7 @@ from runtime.config.errors import ConfigError, Mistake
 from runtime.config.explain import validate
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, Places, Report, expand, places
+from runtime.config.upload import Upload
 from runtime.config.words import found, meant, one_of, unknown_key
 
 Model = TypeVar("Model", bound=Options)
@@ -36,6 +37,7 @@ SECTIONS: Mapping[str, type[Options]] = {
     "policy": Policy,
     "recording": Recording,
     "spool": Spool,
+    "upload": Upload,
     "socket": Socket,
     "emulated": Emulated,
 }

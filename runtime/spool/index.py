@@ -36,9 +36,9 @@ class Facts:
 class Index:
     """The cache. Its own troubles (a full disk, a damaged database) are never raised: it forgets instead."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._database = self._open()
+    def __init__(self, path: Path | None) -> None:
+        """`path`: of the database; None for one in memory."""
+        self._database = _memory() if path is None else _open(path)
 
     def facts(self, entry: Entry) -> Facts:
         """The facts of a segment that is there. Raises OSError."""
@@ -75,24 +75,6 @@ class Index:
             self._database = _memory()
             return []
 
-    def _open(self) -> sqlite3.Connection:
-        for _ in range(2):
-            with suppress(sqlite3.Error):
-                database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-                try:
-                    database.execute("PRAGMA journal_mode = WAL")
-                    database.execute("PRAGMA synchronous = NORMAL")
-                    database.execute(_TABLE)
-                    database.execute("SELECT messages, last_ns, first_ns, mtime_ns, bytes FROM segments")
-                    return database
-                except sqlite3.Error:
-                    database.close()
-                    raise
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(OSError):
-                    self._path.with_name(self._path.name + suffix).unlink()
-        return _memory()
-
 
 def read_facts(path: Path) -> Facts:
     """The facts from the file itself; zeros of one that is no recording. Raises OSError."""
@@ -111,3 +93,22 @@ def _memory() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     database.execute(_TABLE)
     return database
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    for _ in range(2):
+        with suppress(sqlite3.Error):
+            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                database.execute(_TABLE)
+                database.execute("SELECT messages, last_ns, first_ns, mtime_ns, bytes FROM segments")
+                return database
+            except sqlite3.Error:
+                database.close()
+                raise
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                path.with_name(path.name + suffix).unlink()
+    return _memory()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ _NO_ROOM = "spool.no_room"
 class Keeper:
     """The only one who changes a segment once its recorder has left it."""
 
-    def __init__(self, root: Path, caps: Caps, files: Files, index: Index, tell: Tell) -> None:
+    def __init__(self, root: Path, caps: Caps, files: Files, tell: Tell) -> None:
         self._root = root
         self._caps = caps
         self._files = files
         self._tell = tell
-        self._index = index
+        self._index = Index(None)
         self._facts: dict[str, Facts] = {}
         self._trouble: dict[str, str] = {}
         """What does not work at the moment, and is told already."""
@@ -35,6 +36,8 @@ class Keeper:
         """All segments that are whole, and all that were lost, as they were at the end of the last look."""
         self.open_bytes = 0
         """Size of what is being written."""
+        self.busy = ""
+        """Name of the segment that is on its way to the server: it does not go meanwhile."""
 
     @property
     def trouble(self) -> list[str]:
@@ -44,6 +47,7 @@ class Keeper:
     def begin(self) -> None:
         """Make the folders. Raises OSError."""
         self._files.prepare(folders(self._root))
+        self._index = Index(self._root / "index.sqlite")
 
     def look(self) -> None:
         """One round. A disk that fails is told once, and tried again with the next look."""
@@ -111,18 +115,19 @@ class Keeper:
     # Room
 
     def _scan(self) -> None:
-        self.entries = [
+        entries = [
             entry
             for state in State
             for kind in Class
             for file, size in self._files.scan(self._root / state / kind)
             if (entry := parse(self._root, state, kind, file, size)) is not None
         ]
-        self._look_into()
+        self._look_into(entries)
+        self.entries = entries
 
-    def _look_into(self) -> None:
+    def _look_into(self, entries: list[Entry]) -> None:
         """Take the facts of all segments from the index, and have it forget the others."""
-        here = {entry.name: entry for entry in self.entries if entry.reason is None}
+        here = {entry.name: entry for entry in entries if entry.reason is None}
         if gone := self._facts.keys() - here.keys():
             self._index.forget(set(here))
             for name in gone:
@@ -135,18 +140,17 @@ class Keeper:
             here = [entry for entry in self.entries if entry.reason is None]
             used = sum(entry.bytes for entry in here) + self.open_bytes
             free = self._files.free(self._root)
-            going = next_to_go(here, used, free, self._caps)
+            going = next_to_go([e for e in here if e.name != self.busy], used, free, self._caps)
             if going is None:
                 break
             entry, reason = going
             if entry.state == State.SENT:
                 self._files.remove(entry.path)
-                self.entries.remove(entry)
+                self.entries = [e for e in self.entries if e != entry]
                 continue
             lost = Entry(self._root, State.LOST, entry.kind, entry.name, entry.bytes, reason=reason)
             self._lose(entry.path, lost)
-            self.entries.remove(entry)
-            self.entries.append(lost)
+            self.entries = [e for e in self.entries if e != entry] + [lost]
         if used > self._caps.size_max or free < self._caps.free_min:
             self._complain("room", _NO_ROOM, self._no_room(used, free), level="warning")
         else:
@@ -190,6 +194,32 @@ class Keeper:
             bytes=lost.bytes,
             reason=str(lost.reason),
         )
+
+    # What the server has
+
+    def confirmed(self, entry: Entry) -> None:
+        """The server has a segment, or knows of a loss. Raises OSError."""
+        self._scan()  # an operator may have marked it meanwhile
+        for now in self.entries:
+            if now.name == entry.name and now.state == entry.state:
+                state = State.SENT if now.reason is None else State.REPORTED
+                self._files.move(now.path, replace(now, state=state).path)
+        self._scan()
+
+    def keep(self, name: str) -> bool:
+        """Never delete a segment; False when there is none of this name. Raises OSError."""
+        self._scan()
+        for entry in self.entries:
+            if entry.name == name and entry.reason is None:
+                if not entry.kept:
+                    self._files.move(entry.path, replace(entry, kept=True).path)
+                    self._scan()
+                return True
+        return False
+
+    def facts(self, entry: Entry) -> Facts:
+        """What a segment that is there holds."""
+        return self._facts[entry.name]
 
     # What there is
 

@@ -41,7 +41,14 @@ async def kill_at_random(root: Path, kills: int, seed: int) -> dict[str, Any]:
     generator = random.Random(seed)
     events, trace = Events(), make_trace(capacity=50_000)
     recorder = Recorder(trace, events, root, "r", _SEGMENT_S, {}, sync_s=_SYNC_S)
-    settings = {"directory": str(root), "size_max": 10**12, "free_min": 0, "cpus": []}
+    settings = {
+        "directory": str(root),
+        "size_max": 10**12,
+        "free_min": 0,
+        "cpus": [],
+        "robot": "r",
+        "upload": None,
+    }
     spool = Spool(events, settings)
     with (
         mock.patch.multiple(recorder_module, _RETRY_MAX_S=0.2),

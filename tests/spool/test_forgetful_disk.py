@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from runtime.spool.files import Files
-from runtime.spool.index import Index
 from runtime.spool.keeper import Keeper
 from runtime.spool.layout import Class, State, folders
 from runtime.spool.retention import Caps
@@ -35,7 +34,7 @@ def look(root: Path, files: Files, told: list[str]) -> None:
     def tell(name: str, message: str, level: str, **fields: Any) -> None:
         told.append(name)
 
-    keeper = Keeper(root, CAPS, files, Index(root / "index.sqlite"), tell)
+    keeper = Keeper(root, CAPS, files, tell)
     keeper.begin()
     keeper.look()
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from runtime.spool.files import Files
-from runtime.spool.index import Index
 from runtime.spool.keeper import Keeper
 from runtime.spool.layout import Class, Entry, State, folders, parse
 from runtime.spool.retention import Caps
@@ -30,8 +29,7 @@ class Bench:
         self.files = files or FailingFiles()
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.messages: list[str] = []
-        self.index = Index(root / "index.sqlite")
-        self.keeper = Keeper(root, caps, self.files, self.index, self._tell)
+        self.keeper = Keeper(root, caps, self.files, self._tell)
 
     def _tell(self, name: str, message: str, level: str, **fields: Any) -> None:
         self.messages.append(message)

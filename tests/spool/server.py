@@ -1,0 +1,92 @@
+"""An S3-compatible server on loopback, and a link to it that can be cut, and that can lie."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import socketserver
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from moto.server import ThreadedMotoServer
+
+BUCKET = "recordings"
+KEY_ID, SECRET = "AKIDFORTESTS", "a-secret-that-nobody-may-see"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+class Link:
+    """A TCP proxy. `answer`: an HTTP status that it gives to every PUT in place of the server. `cut_after`: bytes
+    of a request that pass until the link breaks. `lie`: every ETag is another one."""
+
+    def __init__(self, port: int) -> None:
+        self.answer = 0
+        self.cut_after: int | None = None
+        self.lie = False
+        self.puts: list[str] = []
+        """Paths of all PUT and POST requests."""
+        link = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
+                    link._serve(self.request, server)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        answers = threading.Thread(target=self._back, args=(server, client), daemon=True)
+        answers.start()
+        passed = 0
+        while data := client.recv(65536):
+            if found := re.match(rb"(PUT|POST|GET|HEAD) (\S+) HTTP", data):
+                passed = 0
+                if found[1] in (b"PUT", b"POST"):
+                    self.puts.append(found[2].decode())
+                    if self.answer:
+                        client.sendall(
+                            b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.answer
+                        )
+                        break
+            passed += len(data)
+            if self.cut_after is not None and passed > self.cut_after:
+                break
+            server.sendall(data)
+        for end in (client, server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        answers.join()
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                if self.lie:
+                    data = re.sub(rb'(?i)(etag: "?)[0-9a-f]{4}', rb"\g<1>beef", data)
+                client.sendall(data)
+
+
+@contextmanager
+def s3(port: int = 0) -> Iterator[str]:
+    """An empty server with the bucket; gives its address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        for address, method in ((f"{url}/moto-api/reset", "POST"), (f"{url}/{BUCKET}", "PUT")):
+            urllib.request.urlopen(urllib.request.Request(address, method=method)).close()
+        yield url
+    finally:
+        server.stop()
