@@ -113,9 +113,10 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
         elif command == "reset":
             args = {"healthy": arguments.healthy}
         elif command == "spool" and arguments.action == "keep":
-            op, args = "spool_keep", {"segment": arguments.segment}
+            command = op = "spool_keep"
+            args = {"segment": arguments.segment}
         elif command == "spool" and arguments.action == "upload":
-            op = "spool_upload"
+            command = op = "spool_upload"
         result = client.request(op, **args)
         if command == "version":
             result = {"reflexctl": version(), **result}

@@ -10,6 +10,8 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from moto.server import ThreadedMotoServer
 
@@ -75,6 +77,51 @@ class Link:
                 if self.lie:
                     data = re.sub(rb'(?i)(etag: "?)[0-9a-f]{4}', rb"\g<1>beef", data)
                 client.sendall(data)
+
+
+class WebDav(BaseHTTPRequestHandler):
+    """PUT, GET and HEAD, and nothing else; `server.objects` holds what was put, or nearly so if it `corrupts`."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.objects[self.path] = body[:-1] + b"?" if self.server.corrupts else body
+        self._answer(201, b"")
+
+    def do_GET(self) -> None:
+        found = self.server.objects.get(self.path)
+        self._answer(404, b"") if found is None else self._answer(200, found)
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", "Thu, 26 Nov 2026 05:00:00 GMT")
+        self.send_header("ETag", '"5f3e-1a"')
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def http() -> Iterator[Any]:
+    """A plain HTTP server; `url` is its address."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), WebDav)
+    server.daemon_threads = True
+    server.objects, server.corrupts = {}, False
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextmanager

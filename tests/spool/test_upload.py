@@ -20,7 +20,7 @@ from runtime.spool.upload import uploader as uploader_module
 from runtime.spool.upload.store import PART, Store, Sums, UploadError, redacted
 from runtime.spool.upload.uploader import Rules, Uploader
 from tests.spool.segments import make_segment, tree
-from tests.spool.server import BUCKET, CREDENTIALS, SECRET, Link, s3
+from tests.spool.server import BUCKET, CREDENTIALS, SECRET, Link, http, s3
 
 obstore = pytest.importorskip("obstore", reason="the package obstore (extra upload) is not installed")
 DATA, _ = make_segment()
@@ -142,13 +142,39 @@ async def test_a_segment_its_manifest_and_the_loss_of_another_arrive(
     assert (told["class"], told["messages"], told["last_ns"]) == ("safety", 15, 11_000_000)
 
 
+async def test_plain_http_is_believed_for_what_it_gives_back(tmp_path: Path, link: Link) -> None:
+    put(tmp_path, "ready/bulk/r-1.mcap")
+    put(tmp_path, "ready/bulk/r-2.mcap", DATA + os.urandom(PART))
+    with http() as server:
+        robot = Robot(tmp_path, Store(f"{server.url}/robots", None, None, "checksum", None))
+        async with robot.running():
+            await until(lambda: len(sent(tmp_path)) == 2)
+        paths = [path for path in server.objects if path.endswith(".mcap")]
+        assert server.objects[paths[0]] == DATA
+        assert paths[0].startswith("/robots/fleet"), paths
+
+
+async def test_a_server_that_keeps_something_else_is_not_believed(tmp_path: Path, link: Link) -> None:
+    put(tmp_path, "ready/bulk/r-1.mcap")
+    with http() as server:
+        server.corrupts = True
+        robot = Robot(tmp_path, Store(f"{server.url}/robots", None, None, "checksum", None))
+        async with robot.running():
+            await until(lambda: robot.told)
+            assert sent(tmp_path) == []
+            assert "another content" in robot.messages[0]
+            server.corrupts = False
+            await until(lambda: sent(tmp_path))
+        assert next(iter(server.objects.values())) == DATA
+
+
 async def test_the_most_valuable_goes_first_then_the_oldest(tmp_path: Path, link: Link) -> None:
     for kind in Class:
         for number in (2, 1):
             put(tmp_path, f"ready/{kind}/r-{kind}{number}.mcap")
     robot = Robot(tmp_path, s3_store(link, "order"))
     async with robot.running():
-        await until(lambda: len(sent(tmp_path)) == 8)
+        await until(lambda: robot.told.count("upload.sent") == 8)
     order = [
         message.split()[0] for name, message in zip(robot.told, robot.messages, strict=True) if "sent" in name
     ]
@@ -199,16 +225,14 @@ async def test_a_server_whose_checksum_is_another_one_is_not_believed(tmp_path: 
         await until(lambda: sent(tmp_path))
 
 
-async def test_a_server_that_keeps_something_else_is_not_believed(tmp_path: Path, link: Link) -> None:
+async def test_something_else_under_the_key_is_replaced(tmp_path: Path, link: Link) -> None:
     put(tmp_path, "ready/bulk/r-1.mcap")
-    robot = Robot(tmp_path, s3_store(link, "other", "read_back"))
-    robot.keeper.look()
+    robot = Robot(tmp_path, s3_store(link, "other"))
     key = f"fleet=f/robot=r/date=1970-01-01/class=bulk/r-1-{Sums.of_bytes(DATA).sha256[:12]}.mcap"
     obstore.put(robot.store._store, key, DATA[:-1] + b"x")
     async with robot.running():
-        await until(lambda: robot.told)
-        assert sent(tmp_path) == []
-        assert "another content" in robot.messages[0]
+        await until(lambda: sent(tmp_path))
+    assert robot.get(key) == DATA
 
 
 async def test_a_link_that_is_cut_in_the_middle_and_comes_back(tmp_path: Path, link: Link) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from runtime.spool.layout import Class, Entry, State
 
-_ROUTES = Path("/proc/net/route")
-_ROUTES_6 = Path("/proc/net/ipv6_route")
+_ROUTES = Path("/proc/self/net/route")
+_ROUTES_6 = Path("/proc/self/net/ipv6_route")
 
 
 def next_to_send(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,9 @@ PART = 8 * 1024 * 1024
 _BLOCK = 256 * 1024
 _TIMEOUT_S = 120
 _RETRY_S = 60
-_MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
+_NO_CHECKSUM = re.compile(r"(?!)")
+_MD5 = defaultdict(lambda: _NO_CHECKSUM, s3=re.compile(r"[0-9a-f]{32}(-\d+)?"), gs=re.compile(r"[0-9a-f]{32}"))
+"""What an ETag looks like that is a checksum, by scheme."""
 _SECRETS = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS", re.IGNORECASE)
 
 
@@ -97,7 +100,7 @@ class Store:
         `sent` is told how many bytes are on their way. Raises UploadError, also when the source cannot be read.
         """
         try:
-            if await self._has(key, sums):
+            if not await self._doubt(key, sums):
                 return
             if isinstance(source, bytes):
                 await self._obstore.put_async(self._store, key, source, use_multipart=False)
@@ -113,36 +116,34 @@ class Store:
                     chunk_size=PART,
                     max_concurrency=1,
                 )
-            proven = await self._has(key, sums)
+            doubt = await self._doubt(key, sums)
         except UploadError:
             raise
         except Exception as error:  # the library's own, and what Python has for "not found" and the like
             raise UploadError(redacted(str(error), os.environ)) from None
-        if not proven:
-            raise UploadError(f"the server does not have {key} after it was sent")
+        if doubt:
+            raise UploadError(doubt)
 
-    async def _has(self, key: str, sums: Sums) -> bool:
-        """Whether the server proves that it has exactly this content; raises UploadError when it has another."""
+    async def _doubt(self, key: str, sums: Sums) -> str:
+        """Why it is not proven that the server has exactly this content; empty when it is."""
         try:
             head = await self._obstore.head_async(self._store, key)
         except (FileNotFoundError, self._obstore.exceptions.NotFoundError):
-            return False
+            return f"the server does not have {key}"
         if head["size"] != sums.size:
-            return False
+            return f"the server has {head['size']} bytes of {key}, expected {sums.size}"
         etag = str(head.get("e_tag") or "").strip('"')
-        if self._scheme in ("s3", "gs") and not self._read_back and _MD5.fullmatch(etag):
-            if etag != sums.md5:
-                raise UploadError(
-                    f"the server's checksum of {key} is {etag}, expected {sums.md5}; if the bucket is encrypted "
-                    'with keys of its own, set upload.confirm = "read_back"'
-                )
-            return True
+        if not self._read_back and _MD5[self._scheme].fullmatch(etag):
+            if etag == sums.md5:
+                return ""
+            return (
+                f"the server's checksum of {key} is {etag}, expected {sums.md5}; if the bucket is encrypted with "
+                'keys of its own, set upload.confirm = "read_back"'
+            )
         hashed = hashlib.sha256()
         async for block in (await self._obstore.get_async(self._store, key)).stream(min_chunk_size=_BLOCK):
             hashed.update(bytes(block))
-        if hashed.hexdigest() != sums.sha256:
-            raise UploadError(f"the server gave back another content of {key} than it was sent")
-        return True
+        return "" if hashed.hexdigest() == sums.sha256 else f"the server gives back another content of {key}"
 
     async def _paced(self, path: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
