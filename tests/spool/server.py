@@ -101,6 +101,7 @@ class WebDav(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Last-Modified", "Thu, 26 Nov 2026 05:00:00 GMT")
         self.send_header("ETag", '"5f3e-1a"')
+        self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -110,11 +111,11 @@ class WebDav(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http() -> Iterator[Any]:
+def http(port: int = 0, objects: dict[str, bytes] | None = None) -> Iterator[Any]:
     """A plain HTTP server; `url` is its address."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), WebDav)
+    server: Any = ThreadingHTTPServer(("127.0.0.1", port), WebDav)
     server.daemon_threads = True
-    server.objects, server.corrupts = {}, False
+    server.objects, server.corrupts = {} if objects is None else objects, False
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
@@ -122,6 +123,18 @@ def http() -> Iterator[Any]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def checked_credentials(url: str) -> Iterator[None]:
+    """The server of `s3` refuses credentials that it does not know, which are all, meanwhile."""
+    for count in (b"0", b"inf"):
+        request = urllib.request.Request(
+            f"{url}/moto-api/reset-auth", data=count, headers={"Content-Type": "text/plain"}, method="POST"
+        )
+        urllib.request.urlopen(request).close()
+        if count == b"0":
+            yield
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from runtime.spool.upload import uploader as uploader_module
 from runtime.spool.upload.store import PART, Store, Sums, UploadError, redacted
 from runtime.spool.upload.uploader import Rules, Uploader
 from tests.spool.segments import make_segment, tree
-from tests.spool.server import BUCKET, CREDENTIALS, SECRET, Link, http, s3
+from tests.spool.server import BUCKET, CREDENTIALS, Link, checked_credentials, http, s3
 
 obstore = pytest.importorskip("obstore", reason="the package obstore (extra upload) is not installed")
 DATA, _ = make_segment()
@@ -201,16 +201,42 @@ async def test_a_server_that_says_no_has_nothing_and_gets_it_later(
 
 
 async def test_wrong_credentials_send_nothing_and_are_not_told(
-    tmp_path: Path, link: Link, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: str, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, "ready/bulk/r-1.mcap")
-    store = Store(f"s3://{BUCKET}/x?X-Amz-Signature={SECRET}", link.url, "us-east-1", "checksum", None)
-    link.answer = 403
-    robot = Robot(tmp_path, store)
-    async with robot.running():
-        await until(lambda: robot.told)
+    robot = Robot(tmp_path, s3_store(link, "wrong"))
+    with checked_credentials(server):
+        async with robot.running():
+            await until(lambda: robot.told)
+        assert "403" in robot.messages[0]
     assert sent(tmp_path) == []
-    assert not any(SECRET in message or CREDENTIALS["AWS_ACCESS_KEY_ID"] in message for message in robot.messages)
+    assert robot.objects() == []
+    assert not any(value in robot.messages[0] for name, value in CREDENTIALS.items() if "KEY" in name)
+
+
+async def test_a_server_that_restarts(tmp_path: Path, link: Link) -> None:
+    for number in range(3):
+        put(tmp_path, f"ready/bulk/r-{number}.mcap")
+    robot = Robot(tmp_path, Store("http://127.0.0.1:1/", None, None, "checksum", None))
+    with http() as server:
+        robot.uploader._store = Store(server.url, None, None, "checksum", None)
+        robot.uploader._store._store = obstore.store.from_url(
+            server.url, client_options={"allow_http": True}, retry_config={"max_retries": 0}
+        )
+        async with robot.running():
+            await until(lambda: sent(tmp_path))
+            port, objects = server.server_address[1], server.objects
+            server.shutdown()
+            server.server_close()
+            for number in range(3, 6):
+                put(tmp_path, f"ready/bulk/r-{number}.mcap")
+            robot.keeper.look()
+            await until(lambda: "upload.failed" in robot.told)
+            with http(port, objects):
+                await until(lambda: len(sent(tmp_path)) == 6)
+    assert sorted(path.rsplit("/", 1)[1][:3] for path in objects if path.endswith(".mcap")) == [
+        f"r-{number}" for number in range(6)
+    ], "each once"
 
 
 async def test_a_server_whose_checksum_is_another_one_is_not_believed(tmp_path: Path, link: Link) -> None:
