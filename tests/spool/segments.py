@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ def events(path: Path) -> list[str]:
 
 def tree(root: Path) -> dict[str, int]:
     """Every segment of a spool with its size."""
-    return {
-        str(path.relative_to(root)): path.stat().st_size
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith("index.sqlite")
-    }
+    found = {}
+    for path in sorted(root.rglob("*")):
+        with suppress(FileNotFoundError):  # it moves while we look
+            if path.is_file() and not path.name.startswith("index.sqlite"):
+                found[str(path.relative_to(root))] = path.stat().st_size
+    return found

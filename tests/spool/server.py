@@ -21,11 +21,12 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AW
 
 
 class Link:
-    """A TCP proxy. `answer`: an HTTP status that it gives to every PUT in place of the server. `cut_after`: bytes
-    of a request that pass until the link breaks. `lie`: every ETag is another one."""
+    """A TCP proxy. `answer`: an HTTP status that it gives in place of the server to every PUT whose path has
+    `answer_for` in it. `cut_after`: bytes of a request that pass before it breaks. `lie`: all ETags are wrong."""
 
     def __init__(self, port: int) -> None:
         self.answer = 0
+        self.answer_for = ""
         self.cut_after: int | None = None
         self.lie = False
         self.puts: list[str] = []
@@ -57,7 +58,7 @@ class Link:
                 passed = 0
                 if found[1] in (b"PUT", b"POST"):
                     self.puts.append(found[2].decode())
-                    if self.answer:
+                    if self.answer and self.answer_for in self.puts[-1]:
                         client.sendall(
                             b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.answer
                         )

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from urllib.parse import urlsplit
 from runtime.link.budget import TokenBucket
 
 PART = 8 * 1024 * 1024
-"""Longer objects are sent in parts of this size, bytes; one part at a time is in memory."""
-_BLOCK = 256 * 1024
+"""Longer objects are sent in parts of this size, bytes."""
+_PARALLEL = 4
+"""So many parts are in memory and on their way at a time."""
+_BLOCK = 2 * 1024 * 1024
 _TIMEOUT_S = 120
 _RETRY_S = 60
 _NO_CHECKSUM = re.compile(r"(?!)")
@@ -78,7 +81,12 @@ class Store:
         self._obstore: Any = obstore
         self._scheme = urlsplit(url).scheme
         self._read_back = confirm == "read_back"
-        self._rate_bps = rate_bps
+        self._block = _BLOCK
+        self._bucket: TokenBucket | None = None
+        if rate_bps is not None:
+            # A slow link gets small pieces: a large one would fill it for a long time.
+            self._block = max(4096, min(_BLOCK, int(rate_bps / 4)))
+            self._bucket = TokenBucket(rate_bps, self._block, time.monotonic())
         options: dict[str, Any] = {}
         if self._scheme == "file":
             options["mkdir"] = True
@@ -114,7 +122,7 @@ class Store:
                     self._paced(source, sent),
                     use_multipart=True,
                     chunk_size=PART,
-                    max_concurrency=1,
+                    max_concurrency=_PARALLEL,
                 )
             doubt = await self._doubt(key, sums)
         except UploadError:
@@ -146,12 +154,11 @@ class Store:
         return "" if hashed.hexdigest() == sums.sha256 else f"the server gives back another content of {key}"
 
     async def _paced(self, path: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        bucket = TokenBucket(self._rate_bps, self._rate_bps, loop.time()) if self._rate_bps else None
+        bucket = self._bucket
         with path.open("rb") as file:
-            while block := await asyncio.to_thread(file.read, _BLOCK):
+            while block := await asyncio.to_thread(file.read, self._block):
                 if bucket is not None:
-                    while wait_s := bucket.wait(loop.time()):
+                    while wait_s := bucket.wait(time.monotonic()):
                         await asyncio.sleep(wait_s)
                     bucket.take(len(block))
                 yield block
