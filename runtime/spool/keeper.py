@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,8 @@ from runtime.spool.retention import Caps, next_to_go
 Tell = Callable[..., None]
 """Takes an event: its name, its message, its level and its fields."""
 _NO_ROOM = "spool.no_room"
+_TOLD_MAX, _TOLD_LENGTH = 5, 400
+_RECOVER = "recover "
 
 
 class Keeper:
@@ -41,8 +44,8 @@ class Keeper:
 
     @property
     def trouble(self) -> list[str]:
-        """What does not work at the moment, in sentences."""
-        return list(self._trouble.values())
+        """What does not work at the moment, in sentences; not more than a few."""
+        return [told[:_TOLD_LENGTH] for told in self._trouble.values()][:_TOLD_MAX]
 
     def begin(self) -> None:
         """Make the folders. Raises OSError."""
@@ -77,11 +80,15 @@ class Keeper:
     def _recover_all(self) -> None:
         """Everything in `open`, and what a release without a spool has left beside it, that nobody is writing."""
         self.open_bytes = 0
+        before = {what for what in self._trouble if what.startswith(_RECOVER)}
         for folder in (self._root / OPEN, self._root):
             for file, size in list(self._files.scan(folder)):
                 if file.endswith(SUFFIX) and "." not in file.removesuffix(SUFFIX):
                     # One by one: a file that cannot be recovered does not keep the others.
-                    self._guard(f"recover {file}", partial(self._recover, folder / file, size))
+                    before.discard(f"{_RECOVER}{file}")
+                    self._guard(f"{_RECOVER}{file}", partial(self._recover, folder / file, size))
+        for what in before:  # of files that are not there any more
+            del self._trouble[what]
 
     def _recover(self, path: Path, size: int) -> None:
         with self._files.edit(path) as file:
@@ -218,7 +225,9 @@ class Keeper:
         return False
 
     def facts(self, entry: Entry) -> Facts:
-        """What a segment that is there holds."""
+        """What a segment holds. Raises OSError when it is not there."""
+        if entry.name not in self._facts:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(entry.path))
         return self._facts[entry.name]
 
     # What there is

@@ -31,6 +31,8 @@ from runtime.spool.upload.uploader import Rules, Uploader
 LOOK_S = 1.0
 """A second of recording is small against any cap."""
 _REQUEST_MAX = 4096
+_TEXT_MAX = 1000
+"""A message has to fit into what the daemon takes (`runtime.child.process.MESSAGE_MAX`)."""
 _PR_SET_NAME = 15  # linux/prctl.h
 
 
@@ -81,7 +83,8 @@ class Server:
 
     def _tell(self, name: str, message: str, level: str, **fields: Any) -> None:
         """Callable from any thread."""
-        self._loop.call_soon_threadsafe(self._out.put_nowait, {"event": [name, message, level, fields]})
+        event = [name, message[:_TEXT_MAX], level, fields]
+        self._loop.call_soon_threadsafe(self._out.put_nowait, {"event": event})
 
     async def _send(self) -> None:
         while True:

@@ -101,6 +101,12 @@ class Spool:
                 await asyncio.sleep(wait_s)
 
     def _on_message(self, message: bytes) -> None:
+        try:
+            self._take(message)
+        except Exception as error:  # whatever it says: an exception here would end the daemon and cut power
+            self._events.emit("spool.failed", f"its process said something odd: {error!r:.200}", level="error")
+
+    def _take(self, message: bytes) -> None:
         told = msgpack.unpackb(message)
         if "event" in told:
             name, text, level, fields = told["event"]

@@ -209,6 +209,22 @@ def test_a_file_that_cannot_be_recovered_does_not_keep_the_others(bench: Bench) 
     assert bench.keeper.trouble == []
 
 
+def test_a_file_that_could_not_be_recovered_and_is_gone_is_no_trouble_any_more(bench: Bench) -> None:
+    path = bench.put("open/r-1.mcap", DATA[:-5])
+
+    def fail(name: str) -> None:
+        if name == "sync":
+            raise OSError(errno.EIO, "Input/output error")
+
+    assert isinstance(bench.files, FailingFiles)
+    bench.files.trouble = fail
+    bench.keeper.look()
+    assert bench.keeper.trouble
+    path.unlink()
+    bench.keeper.look()
+    assert bench.keeper.trouble == []
+
+
 def test_the_folder_gone_and_back(bench: Bench, tmp_path: Path) -> None:
     bench.put("ready/bulk/r-1.mcap")
     away = tmp_path.with_name("away")

@@ -123,6 +123,13 @@ async def test_a_process_that_is_killed_is_replaced_and_whoever_waits_is_told(tm
         await until(lambda: list(tree(tmp_path)) == ["ready/bulk/r-1.mcap"])
 
 
+@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x93\x01\x02\x03", bytes(8192), b"\x81\xa5event\x01"])
+async def test_a_message_that_makes_no_sense_is_told_and_harms_nobody(tmp_path: Path, message: bytes) -> None:
+    events = Events()
+    Spool(events, {})._on_message(message)
+    assert events.counts["spool.failed"] == 1
+
+
 async def test_two_robots_with_one_folder_are_told(tmp_path: Path) -> None:
     async with running(tmp_path) as (first, _):
         await until(lambda: first.status)

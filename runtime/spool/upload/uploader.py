@@ -74,7 +74,8 @@ class Uploader:
                 await self._send(entry)
             except (UploadError, OSError) as error:
                 if entry.reason is None and not entry.path.exists():
-                    continue  # kept, or gone: look again
+                    await self._pause(_LOOK_S)  # kept, or gone: the next look tells
+                    continue
                 self._failed.add(entry.name)
                 # Jitter: a fleet that has lost the same server does not come back in the same second.
                 wait_s = self._backoff.failed(time.monotonic_ns()) * random.uniform(0.5, 1.0)
