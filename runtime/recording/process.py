@@ -100,15 +100,19 @@ class Recording:
                     self._ring.look()
                     if self._ended:
                         self._ring.look()  # nothing comes after what is there now
-                    while len(records := self._ring.take(_BATCH)):
+                    more = True
+                    while more:
+                        records = self._ring.take(_BATCH)
                         segment.add_ticks(records)
-                    if time.monotonic() - synced > self._settings["sync_s"] - _LOOK_S:
-                        # Nothing reaches the file in between: after a crash it holds what the ring takes for done.
-                        segment.flush()
-                        synced = time.monotonic()
-                        self._files.sync(file)
-                        self._ring.done(file.tell() - counted)
-                        counted = file.tell()
+                        more = len(records) > 0
+                        # Also in the middle of a long backlog: whoever comes after a crash has less to do again.
+                        if time.monotonic() - synced > self._settings["sync_s"] - _LOOK_S:
+                            # Nothing reaches the file in between: a crash leaves what the ring takes for done.
+                            segment.flush()
+                            synced = time.monotonic()
+                            self._files.sync(file)
+                            self._ring.done(file.tell() - counted)
+                            counted = file.tell()
             self._files.sync(file)
             self._ring.done(file.tell() - counted)
             # Still locked: what is moved is nobody else's business.
