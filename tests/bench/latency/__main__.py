@@ -21,7 +21,7 @@ LATENCIES = (0.0, 0.1, 0.2, 0.3, 0.4)
 def main() -> None:
     """Measure all that is available."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.latency", description=__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="of ten cubes, for each cell")
+    parser.add_argument("--runs", type=int, default=6, help="of ten cubes, for each cell")
     parser.add_argument(
         "--kinds",
         nargs="+",
