@@ -11,12 +11,15 @@ MACHINES ?= $(shell nproc)
 # PRESSES: of the e-stop in `make bench-safety`; MINUTES: of simulated time there, for each bad policy.
 PRESSES ?= 1000
 MINUTES ?= 10
+# RUNS: of ten cubes in `make bench-latency`, for each way to run the policy and each latency.
+RUNS ?= 6
 # KILLS: of the processes that write and keep recordings, in `make bench-spool`.
 KILLS ?= 500
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety bench-spool clean install upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety bench-latency bench-spool clean \
+	install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +32,7 @@ help:
 	@echo "make format  let ruff format the code"
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
+	@echo "make bench-latency  run the demo's policy in every way, with 0 to 400 ms of latency; RUNS=2 is quicker"
 	@echo "make bench-spool    kill what writes and keeps recordings 500 times; KILLS=20 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
@@ -45,6 +49,10 @@ $(VENV)/sim: $(VENV)/python pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/sim
 	$(PIP) -e '.[sim,dev]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/dev
+	$(PIP) -e '.[sim,dev,bench]'
 	@touch $@
 
 demo: $(VENV)/sim
@@ -83,6 +91,11 @@ bench-spool: $(VENV)/dev
 bench-safety: $(VENV)/dev
 	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)
 	$(BIN)/python -m tests.bench.bad_policies --minutes $(MINUTES)
+
+bench-latency: $(VENV)/bench
+	$(BIN)/python -m tests.bench.latency --runs $(RUNS)
+	$(BIN)/python -m tests.bench.latency.plot
+	$(BIN)/python -m tests.bench.latency.remote
 
 install:
 	$(PYTHON) $(INSTALLER) install $(OPTIONS)

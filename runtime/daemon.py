@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,13 +22,10 @@ from runtime.arming.checks import checks
 from runtime.arming.model import ModelFile
 from runtime.boot import Boot
 from runtime.config.config import Config
-from runtime.config.models import Inference
 from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
 from runtime.control.modes import Mode
 from runtime.control.realtime import Item, Realtime
-from runtime.control.seams.seam import Seam
-from runtime.control.seams.strategy import strategy
 from runtime.control.ticker import Ticker
 from runtime.degraded.degraded import Degraded
 from runtime.degraded.health import Health
@@ -39,23 +35,13 @@ from runtime.link.errors import Refused
 from runtime.link.peers import Peer, Role
 from runtime.link.server import ControlServer, Handler, number
 from runtime.notify import Notifier, watchdog_period_s
-from runtime.policy.chunk import Chunk
-from runtime.policy.client import PolicyWorker
-from runtime.policy.commands import Commands
+from runtime.policy.build import planner
 from runtime.policy.errors import PolicyError
-from runtime.policy.handover import Handover
-from runtime.policy.inline import InlinePolicy
-from runtime.policy.planner import Planner
 from runtime.policy.policy import Policy
-from runtime.policy.scheduler import Scheduler
-from runtime.policy.source import Source
-from runtime.policy.spec import WorkerSpec
-from runtime.policy.tasks import Task, Tasks
-from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
-from runtime.reload import Reload, ranges, schedule
+from runtime.reload import Reload
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
 from runtime.spool.spool import Spool
@@ -117,18 +103,15 @@ class Daemon:
                 config.robot.name,
                 config.recording.segment_minutes * 60,
                 {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
-                self._other_cpus(),
+                self.other_cpus(),
                 config.recording.sync,
             )
         self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 
-        self.planner: Planner | None = None
-        self.policy: Policy | None = None
+        self.planner = planner(self)
         self._policy_failed = ""
         self.models: dict[str, ModelFile] = {}
         """The policies' models as they were at the start, where they are files: `model`, `fallback model`."""
-        if config.policy is not None:
-            self._build_policy(names)
 
         degraded = Degraded(
             config.degraded,
@@ -353,100 +336,18 @@ class Daemon:
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
         self.events.emit(name, message, cast(Level, level), **fields)
 
-    def _build_policy(self, names: list[str]) -> None:
-        config = self.config.policy
-        assert config is not None
-        commands = Commands(ranges(config), schedule(config))
-        tasks = Tasks(config.tasks, config.first_task, config.any_prompt)
-        source = self._build_source("policy", config, names, commands, tasks, config.inline)
-        fallback = None
-        if (second := config.fallback) is not None:
-            between_s = config.interval / config.rate + config.timeout
-            after_ns = round(second.after * 1e9) if second.after is not None else None
-            fallback = (
-                self._build_source("fallback policy", second, names, commands, tasks),
-                Handover(after_ns, round(second.stable * 1e9), round(between_s * 1e9)),
-                strategy("blend", second.seam_time),
-            )
-        on_laid = self._record_chunk if self.recorder else None
-        self.planner = Planner(source, commands, self.events, on_laid, fallback=fallback)
-        self.policy = self.planner.policy
-
-    def _build_source(
-        self,
-        name: str,
-        config: Inference,
-        names: list[str],
-        commands: Commands,
-        tasks: Tasks,
-        inline: bool = False,
-    ) -> Source:
-        actions = ActionMap(config.action, names)
-        observation = ObservationBuilder(
-            config.observation, names, self.sensors, commands.names, actions.size, tasks
-        )
-        spec = WorkerSpec(
-            backend=config.backend,
-            model=str(config.model or ""),
-            observation_size=observation.size,
-            horizon=config.horizon,
-            action_size=actions.size,
-            period_s=1 / config.rate,
-            options=config.options,
-            threads=config.threads,
-            cpus=config.cpus or self._other_cpus(),
-            latency_s=config.latency,
-            timeout_s=config.timeout,
-            max_age_s=config.timeout,
-            paths=(str(self.config.path.absolute().parent),),
-            python=config.python or sys.executable,
-        )
-
-        def on_chunk(chunk: Chunk) -> None:
-            assert self.planner is not None
-            self.planner.lay(chunk, source)
-
-        policy = cast(
-            Policy,
-            InlinePolicy(spec, self.events, on_chunk)
-            if inline
-            else PolicyWorker(spec, self.events, on_chunk, lambda work: self.ticker.between_ticks(work)),
-        )
-        source = Source(
-            name,
-            policy,
-            observation,
-            actions,
-            [
-                (sensor, plan.options.max_age + self.config.degraded.lost(plan.options.name).grace)
-                for sensor, plan in zip(self.sensors, self.config.sensors, strict=True)
-            ],
-            Scheduler(config.horizon, config.interval, round(1e9 / config.rate)),
-            strategy("replace" if inline else config.seam, config.seam_time, config.seam_decay),
-            self.events,
-            between=config.between,
-            observe=config.observe,
-        )
-        tasks.follow(policy.set_task)
-        return source
-
-    def _record_chunk(self, chunk: Chunk, arrived_ns: int, seam: Seam, task: Task) -> None:
-        # A chunk comes just when a tick is due: that goes first.
-        assert self.recorder is not None
-        self.ticker.after_tick(partial(self.recorder.add_chunk, chunk, arrived_ns, seam, task))
-
     def _spool_settings(self) -> dict[str, Any]:
         spool = self.config.spool
         return {
             "directory": str(self.config.recording.directory),
             "size_max": round(spool.size_max * 1e9),
             "free_min": round(spool.free_min * 1e9),
-            "cpus": self._other_cpus(),
+            "cpus": self.other_cpus(),
             "robot": self.config.robot.name,
             "upload": self.config.upload.model_dump(mode="json") if self.config.upload is not None else None,
         }
 
-    def _other_cpus(self) -> tuple[int, ...]:
+    def other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""
         own = set(self.config.realtime.cpus)
         return tuple(sorted(os.sched_getaffinity(0) - own)) if own else ()

@@ -134,10 +134,13 @@ def headline(daemon: Daemon) -> str:
 
 
 def _policy(daemon: Daemon) -> dict[str, Any]:
-    policy, planner = daemon.policy, daemon.planner
-    if policy is None or planner is None:
+    planner = daemon.planner
+    if planner is None:
         return {"state": "none"}
+    policy = planner.policy
     state = "ready" if policy.ready else "restarting" if policy.failures else "starting"
+    if policy.away:
+        state = "unavailable"
     if daemon.policy_error:
         state = "failed"
     return {

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from configs.demo.expert import HORIZON, RATE, Array
-from configs.demo.rollout import Policy, Timing
+from configs.demo.mechanisms import Timing
+from configs.demo.rollout import Policy
 from configs.demo.train import Job, label, play, shake, visit
 
 # An action of the policy is (goal - OFFSET) / SCALE; the overrides in docs/flow.md say so, too.
@@ -77,7 +78,7 @@ def evaluate(path: str, runs: int, workers: int) -> None:
             print(
                 f"{'seen' if remember else 'not seen':12s} {'alone' if delay is None else 'continued':10s} "
                 f"{cubes:6d} {good / max(cubes, 1):7.1%} {min(r.in_bin for r in results):10d} "
-                f"{np.mean([r.seam for r in results]):9.3f}",
+                f"{np.mean([max(r.seams, default=0.0) for r in results]):9.3f}",
                 flush=True,
             )
 

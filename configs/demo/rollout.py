@@ -5,34 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from configs.demo.expert import FIELDS, HORIZON, JOINTS, KD, KP, LIMIT, RATE, Array
+from configs.demo.expert import FIELDS, JOINTS, KD, KP, LIMIT, Array
 from drivers.emulated.plant import Plant
 from runtime.config.load import load
 from runtime.config.workspace import space
 from safety.envelope import Envelope
 
 Policy = Callable[[Array], Array]
+"""The chunk (50, 7) for an observation (28,)."""
 
-TICK = 0.01
+TICK_NS = 10_000_000
 POSITION_STEP = 2 * np.pi / 4096
 VELOCITY_STEP = 0.024
 MODEL = Path(__file__).with_name("arm.xml")
 CONFIG = Path(__file__).parents[1] / "demo.toml"
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How the policy is run."""
+class Seen(NamedTuple):
+    """What is measured in a tick."""
 
-    latency: float = 0.2
-    """From observation to chunk, s."""
-    execute: int = 12
-    """Actions between two inference starts."""
-    inline: bool = False
-    """The robot holds its goal during the inference, then executes the chunk from its first action."""
+    position: Array
+    """rad, shape (7,)."""
+    velocity: Array
+    """rad/s, shape (7,)."""
+    tracker: Array
+    """The sensor's fields one after another, shape (7,)."""
+
+
+class Mechanism(Protocol):
+    """When the policy is asked, and what becomes of its chunks; time passes only with its ticks."""
+
+    seams: list[float]
+    """How far the goal leapt where one chunk followed another, rad: the joint that leapt furthest."""
+    disagreements: list[float]
+    """How far each chunk was from the plan in force as it came, rad; empty where it is never known."""
+
+    def tick(self, now_ns: int, seen: Seen, command: Array, goal: Array) -> bool:
+        """Write the goal of this tick, rad, (7,). False: there is no plan, and `goal` is untouched.
+
+        `command`: what was commanded last, rad, (7,).
+        """
+
+    def last_action(self, now_ns: int) -> Array:
+        """The policy's own numbers that are in force, (7,); zeros while there was no chunk yet."""
 
 
 @dataclass
@@ -43,10 +62,21 @@ class Result:
     spawned: int = 0
     seconds: float = 0.0
     observations: list[Array] = field(default_factory=list)
-    seam: float = 0.0
-    """Largest step of the plan at a change of chunks, rad, the gripper's aside."""
+    seams: list[float] = field(default_factory=list)
+    """How far the goal leapt at each change of chunks, rad."""
+    disagreements: list[float] = field(default_factory=list)
+    """How far each chunk was from the plan in force as it came, rad."""
+    starved: int = 0
+    """Ticks without a plan, once there had been one."""
     limited: int = 0
     """Ticks in which the envelope acted."""
+    velocities: list[Array] = field(default_factory=list)
+    """How fast the joints really moved in each tick, rad/s, (7,)."""
+
+
+def observation(seen: Seen, last_action: Array) -> Array:
+    """What the policy is asked with, (28,)."""
+    return np.concatenate((seen.position, seen.velocity, last_action, seen.tracker))
 
 
 def envelope() -> Envelope:
@@ -56,8 +86,7 @@ def envelope() -> Envelope:
 
 
 def run(
-    policy: Policy,
-    timing: Timing,
+    mechanism: Mechanism,
     seed: int,
     *,
     start: Array | None = None,
@@ -68,7 +97,7 @@ def run(
     """One run of ten cubes.
 
     `start`: first pose (7,). `keep_every`: ticks between kept observations. `disturb`: pushes the goals about,
-    silences the policy for up to a second, delays measurements and stale `last_action` rows at random.
+    delays measurements and stale last actions at random.
     """
     plant = Plant(MODEL, JOINTS, "drivers.emulated.belt:Belt", seed=seed)
     if start is not None:
@@ -78,85 +107,57 @@ def run(
     plant.power(True)
     axes = plant.axes
     goal = np.array([a.position for a in axes])
+    command = goal.copy()
     limits = envelope()
     limits.reset(goal)
     measured = [_measure(plant)] * 4
-    chunk: Array | None = None
-    chunk_t0 = 0.0
-    pending: tuple[float, float, Array] | None = None
-    started, blocked_until = -1e9, 0.0
-    push, push_until = np.zeros(7), 0.0
+    push, push_until_ns = np.zeros(7), 0
     late = 1
+    moved = was_planned = False
     result = Result()
 
-    for tick in range(int(limit / TICK)):
-        now = tick * TICK
+    for tick in range(int(limit * 1e9) // TICK_NS):
+        now_ns = tick * TICK_NS
         # The pipelined bus: what is read now was measured one tick ago.
         measured = [*measured[1:], _measure(plant)]
         if disturb is not None and disturb.random() < 0.01:
             late = int(disturb.integers(0, 3))
         seen = measured[-1 - late]
 
-        if pending is not None and now >= pending[0] - 1e-9:
-            laid = pending[2]
-            if chunk is not None and not timing.inline:
-                step = _sample(laid, now - pending[1]) - _sample(chunk, now - chunk_t0)
-                result.seam = max(result.seam, float(np.abs(step[:6]).max()))
-            chunk, chunk_t0, pending = laid, now if timing.inline else pending[1], None
-        last_action = np.zeros(7)
-        if chunk is not None:
-            row = (now - chunk_t0) * RATE + 1e-6
-            if disturb is not None:
-                row -= 1.0 if disturb.random() < 0.3 else 0.0
-            last_action = chunk[int(np.clip(row, 0, HORIZON - 1))]
-        observation = np.concatenate((seen[0], seen[1], last_action, seen[2]))
+        if mechanism.tick(now_ns, seen, command, goal):
+            moved = was_planned = True
+        elif moved:
+            result.starved += 1
+            if was_planned:
+                limits.stopping_point(goal)
+            was_planned = False
         if keep_every and tick % keep_every == 0:
-            result.observations.append(observation)
+            stale_ns = 0 if disturb is None or disturb.random() > 0.3 else 20_000_000
+            result.observations.append(observation(seen, mechanism.last_action(now_ns - stale_ns)))
 
-        since = chunk_t0 if timing.inline and chunk is not None else started
-        if pending is None and now - since >= timing.execute / RATE - 1e-9 and now >= blocked_until:
-            started = now
-            actions = policy(observation)
-            if timing.latency <= 0:
-                if chunk is not None:
-                    step = actions[0] - _sample(chunk, now - chunk_t0)
-                    result.seam = max(result.seam, float(np.abs(step[:6]).max()))
-                chunk, chunk_t0 = actions, now
-            else:
-                pending = (now + timing.latency, now, actions)
-            if disturb is not None and disturb.random() < 0.01:
-                blocked_until = now + disturb.uniform(0.2, 1.2)
-
-        if chunk is not None and not (timing.inline and pending is not None):
-            goal = _sample(chunk, now - chunk_t0)
-        elif timing.inline:
-            goal = limits.position.copy()
+        wanted = goal
         if disturb is not None:
-            if now >= push_until and disturb.random() < 0.003:
-                push, push_until = disturb.normal(0, 0.06, 7), now + disturb.uniform(0.05, 0.4)
-            if now < push_until:
-                goal = goal + push
-        command = np.empty(7)
-        limits.apply(goal, command)
+            if now_ns >= push_until_ns and disturb.random() < 0.003:
+                push = disturb.normal(0, 0.06, 7)
+                push_until_ns = now_ns + int(1e9 * disturb.uniform(0.05, 0.4))
+            if now_ns < push_until_ns:
+                wanted = goal + push
+        limits.apply(wanted, command)
         result.limited += bool(limits.limits.any())
         sent = np.round(command / POSITION_STEP) * POSITION_STEP
         for i, axis in enumerate(axes):
             axis.drive(KP[i], KD[i], KP[i] * sent[i], LIMIT[i])
-        plant.advance(now + TICK)
+        plant.advance((tick + 1) * TICK_NS / 1e9)
+        result.velocities.append(np.array([axis.velocity for axis in axes]))
         if tick % 50 == 0 and plant.score()["done"]:
             break
     score = plant.score()
     result.in_bin, result.spawned, result.seconds = int(score["in_bin"]), int(score["spawned"]), plant.time
+    result.seams, result.disagreements = mechanism.seams, mechanism.disagreements
     return result
 
 
-def _measure(plant: Plant) -> tuple[Array, Array, Array]:
+def _measure(plant: Plant) -> Seen:
     position = np.round(np.array([a.position for a in plant.axes]) / POSITION_STEP) * POSITION_STEP
     velocity = np.round(np.array([a.velocity for a in plant.axes]) / VELOCITY_STEP) * VELOCITY_STEP
-    return position, velocity, plant.sensor(FIELDS)
-
-
-def _sample(chunk: Array, since: float) -> Array:
-    at = min(since * RATE, HORIZON - 1.0)
-    low = min(int(at), HORIZON - 2)
-    return np.asarray(chunk[low] + (at - low) * (chunk[low + 1] - chunk[low]))
+    return Seen(position, velocity, plant.sensor(FIELDS))

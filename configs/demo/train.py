@@ -21,7 +21,8 @@ import numpy as np
 
 from configs.demo import expert
 from configs.demo.expert import HORIZON, OBSERVATION, REST, Array
-from configs.demo.rollout import Policy, Result, Timing, run
+from configs.demo.mechanisms import Timing
+from configs.demo.rollout import Policy, Result, run
 
 
 def load(path: str | None) -> Policy:
@@ -56,13 +57,13 @@ class Job:
 
 def work(job: Job) -> Result:
     """Run one job."""
+    disturb = np.random.default_rng(job.seed + 1) if job.disturb else None
     return run(
-        job.load(job.policy),
-        job.timing,
+        job.timing.mechanism(job.load(job.policy), disturb),
         job.seed,
         start=None if job.start is None else np.array(job.start),
         keep_every=job.keep_every,
-        disturb=np.random.default_rng(job.seed + 1) if job.disturb else None,
+        disturb=disturb,
         limit=job.limit,
     )
 
@@ -151,7 +152,7 @@ def evaluate(path: str | None, runs: int, workers: int) -> None:
         good = sum(r.in_bin for r in results)
         print(
             f"{name:38s} {cubes:6d} {good / max(cubes, 1):7.1%} {min(r.in_bin for r in results):10d} "
-            f"{max(r.seam for r in results):9.3f} {np.mean([r.seconds for r in results]):6.1f}",
+            f"{max(max(r.seams, default=0.0) for r in results):9.3f} {np.mean([r.seconds for r in results]):6.1f}",
             flush=True,
         )
 

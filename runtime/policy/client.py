@@ -87,8 +87,7 @@ class PolicyWorker:
         self._unread = b""
         self._task = self._told = ""
         """What is to be done, and what the worker knows of that."""
-        self._away = False
-        """It has no answer for the time being, and somebody was told."""
+        self.away = False
 
     @property
     def pid(self) -> int | None:
@@ -356,13 +355,13 @@ class PolicyWorker:
     def _unavailable(self, why: str) -> None:
         """No chunk this time: the worker is well, and asked again."""
         self.failures["unavailable"] += 1
-        if not self._away:
-            self._away = True
+        if not self.away:
+            self.away = True
             self._events.emit("policy.unavailable", f"the policy has no answer: {why}", level="warning", cause=why)
 
     def _available(self) -> None:
-        if self._away:
-            self._away = False
+        if self.away:
+            self.away = False
             self._events.emit("policy.available", "the policy answers again")
 
     def _age_words(self, age_ns: int) -> str:

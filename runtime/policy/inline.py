@@ -35,7 +35,7 @@ class InlinePolicy:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.ready = False
-        self.busy = False
+        self.busy = self.away = False
         self.observation = np.zeros(spec.observation_size, np.float32)
         self.plan = np.zeros((spec.horizon, spec.action_size), np.float32)
         self.can = Can(0)

@@ -24,6 +24,8 @@ class Policy(Protocol):
     """Loaded, warmed up and healthy."""
     busy: bool
     """A request is under way."""
+    away: bool
+    """It had no answer when it was asked last, and nothing is wrong with its worker."""
     observation: Observation
     """The caller writes the next observation here, shape (N,), while ready and not busy."""
     plan: Observation

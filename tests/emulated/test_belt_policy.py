@@ -41,16 +41,17 @@ def test_from_the_rest_pose_it_goes_to_the_ready_pose() -> None:
 
 
 def test_with_latency_hidden_nine_of_ten_cubes_at_least() -> None:
-    from configs.demo import rollout, train
+    from configs.demo import mechanisms, rollout, train
 
-    result = rollout.run(train.load(str(POLICY)), rollout.Timing(latency=0.2, execute=12), seed=1)
+    result = rollout.run(mechanisms.Timing(latency=0.2, execute=12).mechanism(train.load(str(POLICY))), seed=1)
     assert result.spawned == 10
     assert result.in_bin >= 9
     assert result.seconds < 60.0
 
 
 def test_the_same_policy_run_inline_is_far_worse() -> None:
-    from configs.demo import rollout, train
+    from configs.demo import mechanisms, rollout, train
 
-    result = rollout.run(train.load(str(POLICY)), rollout.Timing(latency=0.2, execute=25, inline=True), seed=1)
+    timing = mechanisms.Timing(latency=0.2, execute=25, inline=True)
+    result = rollout.run(timing.mechanism(train.load(str(POLICY))), seed=1)
     assert result.in_bin <= 4

@@ -12,7 +12,7 @@ from runtime.policy.worker.errors import BackendError, WrongShape  # noqa: E402
 from runtime.policy.worker.torch_models import TorchExportBackend, TorchScriptBackend  # noqa: E402
 
 # PyTorch's own advice to whoever saves a model, not to who loads one.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated")
 OBSERVATION = np.arange(6, dtype=np.float32)
 
 

@@ -65,7 +65,7 @@ async def test_a_task_that_the_backend_refuses_is_left_by_choosing_another(rig):
     bench = rig(backend="model_zoo:Picky")
     await bench.worker.start()
     bench.worker.set_task("fly")
-    assert bench.worker.request(bench.now())
+    bench.worker.request(bench.now())  # False where the task has ended the worker before the request follows
     await bench.failure("crashed")
     refusal = await bench.failure("error")
     assert "I cannot fly" in refusal.message
@@ -83,8 +83,10 @@ async def test_a_backend_that_is_away_costs_one_chunk_and_no_worker(rig):
         bench.worker.observation[0] = -1
         assert bench.worker.request(bench.now())
         await bench.until(lambda: not bench.worker.busy, "an answer")
+    assert bench.worker.away
     bench.worker.observation[0] = 0
     await answer(bench)
+    assert not bench.worker.away
     assert bench.worker.failures == {"unavailable": 2}
     assert bench.worker.pid == pid
     assert bench.events.counts["policy.unavailable"] == bench.events.counts["policy.available"] == 1

@@ -113,6 +113,12 @@ def test_the_age_of_the_beat(beat_ns: int | None, stalls: bool) -> None:
     assert bool(decide(change(CALM, beat_ns=beat_ns), NOW).reasons) == stalls
 
 
+def test_without_a_beat_there_is_no_silence() -> None:
+    assert change(CALM, beat_ns=None, past_silence_ns=5).silence_ns(NOW) == 0
+    assert change(CALM, beat_ns=NOW - 3, past_silence_ns=5).silence_ns(NOW) == 5
+    assert change(CALM, beat_ns=NOW - 7, past_silence_ns=5).silence_ns(NOW) == 7
+
+
 LATCHES = (None, *(Reason("zone", a, c, True) for a in Action for c in (Clear.RESET, Clear.NEVER)))
 
 

@@ -225,6 +225,14 @@ def test_of_two_requests_for_the_same_stop_the_first_is_told(bench: Bench) -> No
         bench.interlock.request_stop(2, who, bench.now)
     bench.step(5, LoopState.ENERGISED)
     assert bench.interlock.standing == ["stop requested: first"]
+    bench.step(5, LoopState.ENERGISED | LoopState.FAULT)
+    assert "stop requested: first" in bench.interlock.standing, "also when something else comes"
+
+
+def test_without_a_time_for_it_the_contactor_has_to_follow_at_once(line: Any, events: Any) -> None:
+    bench = Bench(line, events, feedback=line()).armed()
+    assert bench.step(1, LoopState.ENERGISED) == Action.POWER_CUT
+    assert list(bench.interlock.latched) == [Cause.FEEDBACK]
 
 
 def test_without_a_loop_nothing_is_armed(bench: Bench) -> None:

@@ -56,7 +56,8 @@ def test_slow_lowers_the_speed_of_a_running_policy_and_gives_it_back(make_rig: M
     fast = rig.status()["tick"]
     raise_flags(("zone.left", "SLOW", "gone"))
     rig.wait(lambda: "safety.flag" in rig.events(), what="the flag is told")
-    assert rig.status()["stop"] == {"category": None, "reasons": ["the test says SLOW"]}
+    slowed = {"category": None, "reasons": ["the test says SLOW"]}
+    rig.wait(lambda: rig.status()["stop"] == slowed, what="it is in the status")
     first = rig.status()["tick"] + 100  # the ramp takes 20 ticks
     rig.wait(lambda: rig.status()["tick"] > first + 400, what="two seconds")
     last = rig.status()["tick"]
