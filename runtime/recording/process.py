@@ -27,6 +27,7 @@ from runtime.events import stops_robot
 from runtime.recording.ring import TraceReader
 from runtime.recording.segment import INFO, Segment
 from runtime.recording.trace import TraceLayout
+from runtime.recording.video.tracks import VideoTracks
 from runtime.spool.files import Files
 from runtime.spool.layout import OPEN, Class, Entry, State, folders, free_name, whole
 
@@ -70,6 +71,7 @@ class Recording:
         self._channel = channel
         self._layout = TraceLayout(*settings["trace"])
         self._ring = TraceReader(self._layout, settings["capacity"], MEMORY)
+        self._video = VideoTracks({name: MEMORY + 1 + n for n, name in enumerate(settings["cameras"])})
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._ended = False
@@ -94,12 +96,15 @@ class Recording:
                 self._channel.send(str(self.path).encode())
             with Segment(file, self._layout.definition, self._settings["metadata"]) as segment:
                 due_s = started + self._settings["segment_s"]
-                while not self._ended and not is_over(due_s, self._stopped_s, time.monotonic()):
+                self._video.begin()
+                while not self._ended and not self._may_end(due_s, time.monotonic()):
                     self._poll.poll(round(_LOOK_S * 1e3))
                     self._listen(segment)
                     self._ring.look()
                     if self._ended:
                         self._ring.look()  # nothing comes after what is there now
+                    for _ in self._video.write(segment, everything=self._ended):
+                        pass
                     more = True
                     while more:
                         records = self._ring.take(_BATCH)
@@ -111,12 +116,20 @@ class Recording:
                             segment.flush()
                             synced = time.monotonic()
                             self._files.sync(file)
-                            self._ring.done(file.tell() - counted)
+                            self._done(file.tell() - counted)
                             counted = file.tell()
             self._files.sync(file)
-            self._ring.done(file.tell() - counted)
+            self._done(file.tell() - counted)
             # Still locked: what is moved is nobody else's business.
             self._files.move(self.path, Entry(self._root, State.READY, self._kind, name, file.tell()).path)
+
+    def _may_end(self, due_s: float, now_s: float) -> bool:
+        return self._video.may_end(is_over(due_s, self._stopped_s, now_s), now_s)
+
+    def _done(self, written_bytes: int) -> None:
+        """All that was taken is on the disk."""
+        self._ring.done(written_bytes)
+        self._video.done()
 
     def _listen(self, segment: Segment) -> None:
         while not self._ended:

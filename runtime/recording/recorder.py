@@ -57,9 +57,10 @@ class Recorder:
         metadata: Mapping[str, str],
         cpus: Sequence[int] = (),
         sync_s: float = 0.5,
+        cameras: Mapping[str, int] | None = None,
     ) -> None:
         """`segment_s`: length of a file. `cpus`: where the process may run, empty for anywhere. `sync_s`: longest
-        time between two syncs of the disk."""
+        time between two syncs of the disk. `cameras`: the shared memory of each one's encoded frames."""
         self.path: Path | None = None
         """The file being written."""
         self.failed = ""
@@ -75,7 +76,9 @@ class Recorder:
             "sync_s": sync_s,
             "metadata": dict(metadata),
             "cpus": list(cpus),
+            "cameras": list(cameras or {}),
         }
+        self._frames = tuple((cameras or {}).values())
         self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(settings))
         self._waiting: deque[bytes] = deque()
         self._lost = 0
@@ -182,7 +185,9 @@ class Recorder:
     async def _run_process(self, executor: Executor, backoff: Backoff) -> str:
         """One life of the process. Returns how it ended."""
         try:
-            process = await ChildProcess.start(self._arguments, self._trace.descriptor, executor, self._on_message)
+            process = await ChildProcess.start(
+                self._arguments, self._trace.descriptor, executor, self._on_message, self._frames
+            )
         except OSError as error:
             return f"the recorder cannot start: {error}"
         backoff.ready(time.monotonic_ns())

@@ -1,4 +1,4 @@
-"""One MCAP file. Ticks are ROS 2 messages in CDR, events and chunks are JSON: Foxglove and `mcap` read both."""
+"""One MCAP file. Ticks and frames are ROS 2 messages in CDR, the rest is JSON: Foxglove and `mcap` read both."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
+
+from runtime.recording.video import messages
+from runtime.recording.video.packets import Packet
 
 INFO = 2
 """The level of an event that is information, as in the schema foxglove.Log."""
@@ -55,7 +58,7 @@ _CHUNK_SCHEMA = {
 
 
 class Segment:
-    """One MCAP file with the three topics registered."""
+    """One MCAP file. The topics of a camera are there from its first frame on."""
 
     def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
         """Write the head of the file. Raises OSError, as everything here does when the disk fails."""
@@ -66,6 +69,8 @@ class Segment:
             "/events": self._register("/events", "foxglove.Log", "jsonschema", json.dumps(_LOG_SCHEMA), "json"),
             "/chunks": self._register("/chunks", "reflexd.Chunk", "jsonschema", json.dumps(_CHUNK_SCHEMA), "json"),
         }
+        self._frames: dict[tuple[str, str], int] = {}
+        self._qualities: dict[str, int] = {}
         self._writer.add_metadata("reflexd", dict(metadata))
         self._wall_minus_mono = time.time_ns() - time.monotonic_ns()
 
@@ -84,6 +89,23 @@ class Segment:
     def add_message(self, topic: str, mono_ns: int, message: Mapping[str, Any]) -> None:
         """Write an event or a chunk."""
         self._add(self._json[topic], mono_ns, json.dumps(message).encode())
+
+    def add_frame(self, camera: str, packet: Packet) -> None:
+        """Write a frame and its statistics."""
+        topic, mono_ns = f"/cameras/{camera}", packet.quality.mono_ns
+        channel = self._frames.get((camera, packet.format))
+        if channel is None:
+            schema, definition = messages.schema(packet.format)
+            channel = self._frames[camera, packet.format] = self._register(
+                topic, schema, "ros2msg", definition, "cdr"
+            )
+        wall_ns = mono_ns + self._wall_minus_mono
+        self._add(channel, mono_ns, messages.frame_message(camera, packet.format, wall_ns, packet.data))
+        if camera not in self._qualities:
+            self._qualities[camera] = self._register(
+                f"{topic}/quality", "reflexd.FrameQuality", "jsonschema", messages.QUALITY_SCHEMA, "json"
+            )
+        self._add(self._qualities[camera], mono_ns, messages.quality_message(packet.quality))
 
     def flush(self) -> None:
         """Give the file all that was added, as a whole chunk."""
