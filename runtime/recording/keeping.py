@@ -228,15 +228,19 @@ class Keeping:
         if not episode.outcome:
             return
         episode.verdict = BAD if episode.reasons else GOOD
-        about: dict[str, Any] = {
+        about = {
             "episode": episode.id,
             "action": "verdict",
             "task": episode.task,
             "prompt": episode.prompt,
+            "note": "",
+            "by": "reflexd",
+            "mono_ns": episode.ended_mono_ns,
+            "wall_ns": episode.ended_wall_ns,
+            "verdict": episode.verdict,
+            "reasons": episode.reasons,
         }
-        about |= {"note": "", "by": "reflexd", "verdict": episode.verdict, "reasons": episode.reasons}
-        times = {"mono_ns": episode.ended_mono_ns, "wall_ns": episode.ended_wall_ns}
-        last.segment.add_message("/episodes", episode.ended_mono_ns, about | times)
+        last.segment.add_message("/episodes", episode.ended_mono_ns, about)
 
     # Triggers
 
@@ -248,9 +252,8 @@ class Keeping:
         """Keep what there is, and what follows for a while."""
         if self._asked is None or now_s >= self._asked_until_s or kind.worth > self._asked.worth:
             self._asked = kind
-            self._tell(
-                "recording.kept", f"{self._rules.ring_s:g} s are kept as {kind}: {why}", "info", kind=str(kind)
-            )
+            text = f"the last {self._rules.ring_s:g} s and what follows are kept as {kind}: {why}"
+            self._tell("recording.kept", text, "info", kind=str(kind))
         self._asked_until_s = now_s + self._rules.after_s
         if self._now is not None:
             self._now.asked = self._asked
