@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
+from runtime.config.quality import Quality
 from runtime.config.zones import Geofence, ProtectiveField
 from runtime.control.seams.strategy import Name as Seam
 from runtime.policy.tasks import Task, prompt_problem
@@ -316,6 +317,8 @@ class Recording(Options):
     """Length of one file, minutes."""
     sync: float = Field(default=0.5, ge=0.1, le=60)
     """Longest time (s) between two syncs of the disk: so much may be lost when the power fails."""
+    quality: Quality = Field(default_factory=Quality)
+    """What the recording of an episode must hold to count as good."""
 
 
 class Spool(Options):
