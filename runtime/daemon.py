@@ -109,6 +109,7 @@ class Daemon:
                 facts(config),
                 self.other_cpus(),
                 config.recording.sync,
+                config.recording.quality,
             )
         self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 

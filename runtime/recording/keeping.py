@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from runtime.events import stops_robot
 from runtime.recording.episode import BAD, DISCARDED, FAILURE, GOOD, METADATA, Episode
+from runtime.recording.gates import Gates
+from runtime.recording.quality.statistics import Statistics
 from runtime.recording.segment import INFO, Segment
 from runtime.recording.triggers import Triggers
 from runtime.spool.files import Files
@@ -81,13 +83,22 @@ class Keeping:
     """Decides. Every method raises OSError when the disk fails. Times in s are CLOCK_MONOTONIC."""
 
     def __init__(
-        self, root: Path, rules: KeepRules, files: Files, tell: Tell, count: Callable[[int], None]
+        self,
+        root: Path,
+        rules: KeepRules,
+        gates: Gates,
+        files: Files,
+        tell: Tell,
+        count: Callable[[int], None],
     ) -> None:
         """`count`: told of bytes that are in a file from now on; whatever was taken from the ring is there."""
         self.episode: Episode | None = None
         """The open one."""
+        self.statistics: Statistics | None = None
+        """Its numbers."""
         self._root = root
         self._rules = rules
+        self._gates = gates
         self._files = files
         self._tell = tell
         self._count = count
@@ -101,6 +112,8 @@ class Keeping:
         self._asked: Class | None = None
         self._asked_until_s = -math.inf
         """Until then everything is kept, as this class."""
+        self._interrupted = False
+        """Another recorder has begun the open episode."""
         self._last_ns = 0
         """Time of the newest tick."""
 
@@ -162,6 +175,8 @@ class Keeping:
         piece.segment.add_ticks(records)
         if len(records):
             self._last_ns = int(records["mono_ns"][-1])
+            if self.statistics is not None:
+                self.statistics.add_ticks(records)
             piece.intervened |= bool(records["intervention"].any())
             self._ask_for_ring(self._triggers.ticks(records), now_s)
 
@@ -183,21 +198,34 @@ class Keeping:
 
     # Episodes
 
-    def join(self, episode: Episode, part: int) -> None:
+    def clock(self, mono_ns: int, wall_ns: int) -> None:
+        """What both clocks read."""
+        if self.statistics is not None:
+            self.statistics.add_clock(mono_ns, wall_ns)
+
+    def start_episode(self, episode: Episode) -> None:
+        """The next segment is the first one of an episode."""
+        self.episode, self._interrupted = episode, False
+        self.statistics = self._gates.begin(episode.started_mono_ns)
+
+    def join(self, episode: Episode, part: int, now_ns: int) -> None:
         """The segment that is being written belongs to an episode that another recorder has begun."""
-        self.episode = episode
+        self.episode, self._interrupted = episode, True
+        self.statistics = self._gates.begin(now_ns)
         self._join(self._piece, episode, part)
 
     def end_episode(self, episode: Episode, now_s: float) -> None:
         """The open episode has ended with the segment that was closed last; `episode`: all that is known of it."""
         self.episode = None
+        statistics, self.statistics = self.statistics, None
         parts, self._parts = self._parts, []
         stopped = any(part.stopped for part in parts)
         if episode.outcome == DISCARDED and not stopped:
             for piece in parts:
                 self._drop(piece)
             return
-        self._judge(episode, parts[-1])
+        if episode.outcome and statistics is not None:
+            self._judge(episode, statistics, parts[-1])
         kind = episode.kind(stopped)
         # All of them first: what is moved after a crash is moved by what its metadata say.
         for piece in parts:
@@ -224,9 +252,10 @@ class Keeping:
         piece.part = part
         piece.segment.add_metadata(METADATA, episode.metadata(part))
 
-    def _judge(self, episode: Episode, last: Piece) -> None:
-        if not episode.outcome:
-            return
+    def _judge(self, episode: Episode, statistics: Statistics, last: Piece) -> None:
+        episode.reasons = self._gates.judge(statistics, episode.ended_mono_ns, episode.outcome)
+        if self._interrupted:
+            episode.reasons.append("its recording was interrupted, and only what came later was judged")
         episode.verdict = BAD if episode.reasons else GOOD
         about = {
             "episode": episode.id,

@@ -29,6 +29,7 @@ import numpy as np
 
 from runtime.child.process import MEMORY, SOCKET
 from runtime.recording.episode import Episode
+from runtime.recording.gates import Gates
 from runtime.recording.keeping import Keeping, KeepRules, Piece
 from runtime.recording.ring import TraceReader
 from runtime.recording.trace import TraceLayout
@@ -89,7 +90,8 @@ class Recording:
         self._layout = TraceLayout(*settings["trace"])
         self._ring = TraceReader(self._layout, settings["capacity"], MEMORY)
         rules = KeepRules(**settings["rules"])
-        self._keeping = Keeping(self._root, rules, files, self._tell, self._ring.done)
+        gates = Gates.of(settings["quality"], self._layout)
+        self._keeping = Keeping(self._root, rules, gates, files, self._tell, self._ring.done)
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
         self._ended = self._clean = False
@@ -118,6 +120,7 @@ class Recording:
         while order is None and not self._ended and not keeping.is_over(time.monotonic()):
             self._poll.poll(round(_LOOK_S * 1e3))
             order = self._listen(piece)
+            keeping.clock(time.monotonic_ns(), time.time_ns())
             self._ring.look()
             if order is not None or self._ended:
                 self._ring.look()  # what comes after is not for this file, and all before is there
@@ -134,7 +137,8 @@ class Recording:
         keeping.close(time.monotonic())
         if order is not None and order.episode is not None:
             if order.action == "start":
-                keeping.episode, self._part = order.episode, 0
+                keeping.start_episode(order.episode)
+                self._part = 0
             else:
                 keeping.end_episode(order.episode, time.monotonic())
         return order
@@ -183,7 +187,7 @@ class Recording:
             return True
         if told is not None and not known:  # a recorder before this one has begun it
             self._part = order.part + 1
-            keeping.join(told, self._part)
+            keeping.join(told, self._part, time.monotonic_ns())
         if order.action != "update":
             piece.segment.add_message("/episodes", order.mono_ns, order.message)
         if told is not None and told.ended_mono_ns:

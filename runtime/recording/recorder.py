@@ -22,6 +22,7 @@ import msgpack
 
 from runtime.child.backoff import Backoff
 from runtime.child.process import CLEAN_EXIT, ChildProcess
+from runtime.config.quality import Quality
 from runtime.control.seams.seam import Seam
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
@@ -61,9 +62,10 @@ class Recorder:
         metadata: Mapping[str, str],
         cpus: Sequence[int] = (),
         sync_s: float = 0.5,
+        quality: Quality | None = None,
     ) -> None:
         """`metadata`: of every file. `cpus`: where the process may run, empty for anywhere. `sync_s`: longest time
-        between two syncs of the disk."""
+        between two syncs of the disk. `quality`: what episodes are judged by, the defaults if left out."""
         self.path: Path | None = None
         """The file being written."""
         self.failed = ""
@@ -76,6 +78,7 @@ class Recorder:
             "directory": str(directory),
             "robot": robot,
             "rules": asdict(rules),
+            "quality": (quality or Quality()).model_dump(),
             "sync_s": sync_s,
             "cpus": list(cpus),
         }

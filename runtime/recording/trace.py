@@ -71,6 +71,17 @@ class TraceLayout:
         self.definition = _definition(joints, sensors, commands)
         """The ROS 2 message definition of a record; joints appear as fields with their names."""
 
+    def place(self, sensor: str, field: str) -> int:
+        """Where the first value of a sensor's field is in a record's `tail`."""
+        place = 0
+        for name, fields in self.names[1].items():
+            for known, width in fields.items():
+                if (name, known) == (sensor, field):
+                    return place
+                place += width
+            place += 1  # its age
+        raise KeyError(f"{sensor}.{field}")
+
     def records(self, left: Ints) -> NDArray[np.void]:
         """Records, shape (n,), from what ticks have left, shape (n, words)."""
         records = left.take(self._order, axis=1)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from mcap.reader import make_reader
 
+from runtime.config.quality import Quality
 from runtime.recording.episode import Episode
+from runtime.recording.gates import Gates
 from runtime.recording.keeping import Keeping, KeepRules, Mode, Piece
 from runtime.recording.triggers import Triggers
 from runtime.spool.files import Files
@@ -28,9 +30,9 @@ class Desk:
         self.root = root
         self.pieces: list[Piece] = []
         self.told: list[tuple[str, str]] = []
-        self.keeping = Keeping(
-            root, KeepRules(mode, 100.0, 60.0, **rules), Files(), self._tell, lambda count: None
-        )
+        keep = KeepRules(mode, 100.0, 60.0, **rules)
+        gates = Gates.of(Quality(tick_gap_max=1e3, reading_age_max=1e3).model_dump(), LAYOUT)
+        self.keeping = Keeping(root, keep, gates, Files(), self._tell, lambda count: None)
         self.now_s = 0.0
         self.count = self.part = 0
         self.begin()
@@ -68,7 +70,8 @@ class Desk:
 
     def start(self) -> Episode:
         self.close()
-        self.keeping.episode = episode = Episode("e-1", 1, "pick", "pick it", 5, 6)
+        episode = Episode("e-1", 1, "pick", "pick it", 5, 6)
+        self.keeping.start_episode(episode)
         self.part = 0
         self.begin()
         return episode
@@ -172,7 +175,7 @@ def test_what_a_dead_daemon_leaves_is_kept(make_desk: MakeDesk, tmp_path: Path) 
         ("failure", {}, "ready/failure"),
         ("", {}, "ready/failure"),
         ("success", {"interventions": [(1, 2, "bob")]}, "ready/intervention"),
-        ("failure", {"interventions": [(1, 2, "bob")], "reasons": ["too dark"]}, "ready/rejected"),
+        ("failure", {"interventions": [(1, 2, "bob")], "bad": True}, "ready/rejected"),
     ],
 )
 def test_an_episode_is_kept_whole_and_every_part_says_how_it_ended(
@@ -182,16 +185,20 @@ def test_an_episode_is_kept_whole_and_every_part_says_how_it_ended(
     episode = desk.start()
     desk.wait(250)
     assert len(list((tmp_path / "open").iterdir())) >= 3, "nothing of it is decided yet"
-    for key, value in change.items():
-        setattr(episode, key, value)
+    episode.interventions = change.get("interventions", [])
+    if "bad" in change:
+        desk.keeping.clock(0, 0)
+        desk.keeping.clock(0, 10 * S)
     desk.end(episode, outcome)
     parts = sorted((tmp_path / folder).iterdir())
     assert [path.name for path in parts][-3:] == ["r-02.mcap", "r-03.mcap", "r-04.mcap"]
     for part, path in enumerate(parts[-3:], 1):
         told = about(path)
         assert (told["id"], told["part"], told["task"], told["outcome"]) == ("e-1", str(part), "pick", outcome)
-        assert told["verdict"] == ("" if not outcome else "bad" if "reasons" in change else "good")
-        assert json.loads(told["reasons"]) == change.get("reasons", [])
+        assert told["verdict"] == ("" if not outcome else "bad" if "bad" in change else "good")
+        assert ["the wall clock stepped by +10 s" in reason for reason in json.loads(told["reasons"])] == (
+            [True] if "bad" in change else []
+        )
         assert json.loads(told["interventions"]) == [list(i) for i in change.get("interventions", [])]
 
 
