@@ -258,6 +258,10 @@ def _sensors(s: Mapping[str, Any]) -> str:
     )
 
 
+def _episode(s: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {plain(value)}" for key, value in s["episode"].items() if value is not None)
+
+
 def _recording(s: Mapping[str, Any]) -> str:
     recording = s["recording"]
     failed = f", FAILED: {recording['failed']}" if recording.get("failed") else ""
@@ -317,6 +321,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("task", ("task",), _task),
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
+    ("episode", ("episode",), _episode),
     ("recording", ("recording",), _recording),
     ("spool", ("spool",), _spool),
     ("events", ("events",), _same("events")),

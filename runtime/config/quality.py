@@ -43,7 +43,7 @@ class Quality(Options):
     """Share of a camera's frames that may be blurred, dark or overexposed."""
     frozen_max: float = Field(default=2.0, gt=0)
     """So long (s) a camera may show the very same picture, pixel for pixel."""
-    frame_gap_max: float = Field(default=0.5, gt=0)
+    frame_gap_max: float = Field(default=1.0, gt=0)
     """So long (s) a camera may give no frame."""
     frames_missing_max: float = Field(default=0.1, ge=0, le=1)
     """Share of the frames of a camera's rate that may be missing."""

@@ -350,7 +350,7 @@ class PolicyWorker:
             latency_ns = now_ns - self._asked_ns
             self.latency.add(latency_ns)
             self.inference.add(reply.infer_ns)
-            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence))
+            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence, reply.uncertainty))
 
     def _unavailable(self, why: str) -> None:
         """No chunk this time: the worker is well, and asked again."""

@@ -51,10 +51,28 @@ _CHUNK_SCHEMA = {
         "task": {"type": "string"},
         "task_id": {"type": "number"},
         "prompt": {"type": "string"},
+        "uncertainty": {"type": "number"},
         "first": {"type": "integer"},
         "actions": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
     },
 }
+_EPISODE_SCHEMA = {
+    "type": "object",
+    "title": "reflexd.Episode",
+    "properties": {
+        "episode": {"type": "string"},
+        "action": {"type": "string"},
+        "task": {"type": "string"},
+        "prompt": {"type": "string"},
+        "note": {"type": "string"},
+        "by": {"type": "string"},
+        "mono_ns": {"type": "integer"},
+        "wall_ns": {"type": "integer"},
+        "verdict": {"type": "string"},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+_JSON_TOPICS = {"/events": _LOG_SCHEMA, "/chunks": _CHUNK_SCHEMA, "/episodes": _EPISODE_SCHEMA}
 
 
 class Segment:
@@ -66,19 +84,14 @@ class Segment:
         self._writer.start(profile="", library="reflexd")
         self._ticks = self._register("/ticks", "reflexd/Tick", "ros2msg", tick_definition, "cdr")
         self._json = {
-            "/events": self._register("/events", "foxglove.Log", "jsonschema", json.dumps(_LOG_SCHEMA), "json"),
-            "/chunks": self._register("/chunks", "reflexd.Chunk", "jsonschema", json.dumps(_CHUNK_SCHEMA), "json"),
+            topic: self._register(topic, str(schema["title"]), "jsonschema", json.dumps(schema), "json")
+            for topic, schema in _JSON_TOPICS.items()
         }
         self._frames: dict[tuple[str, str], int] = {}
         self._qualities: dict[str, int] = {}
-        self._writer.add_metadata("reflexd", dict(metadata))
-        self._wall_minus_mono = time.time_ns() - time.monotonic_ns()
-
-    def __enter__(self) -> Segment:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.finish()  # type: ignore[no-untyped-call]
+        self.add_metadata("reflexd", metadata)
+        self.wall_minus_mono = time.time_ns() - time.monotonic_ns()
+        """Wall time minus monotonic time, as the log times of this file have it, ns."""
 
     def add_ticks(self, records: NDArray[np.void]) -> None:
         """Write the records of ticks, shape (n,)."""
@@ -87,7 +100,7 @@ class Segment:
             self._add(self._ticks, mono_ns, _CDR_LITTLE_ENDIAN + content[number * size : (number + 1) * size])
 
     def add_message(self, topic: str, mono_ns: int, message: Mapping[str, Any]) -> None:
-        """Write an event or a chunk."""
+        """Write an event, a chunk or what was said of an episode."""
         self._add(self._json[topic], mono_ns, json.dumps(message).encode())
 
     def add_frame(self, camera: str, packet: Packet) -> None:
@@ -99,7 +112,7 @@ class Segment:
             channel = self._frames[camera, packet.format] = self._register(
                 topic, schema, "ros2msg", definition, "cdr"
             )
-        wall_ns = mono_ns + self._wall_minus_mono
+        wall_ns = mono_ns + self.wall_minus_mono
         self._add(channel, mono_ns, messages.frame_message(camera, packet.format, wall_ns, packet.data))
         if camera not in self._qualities:
             self._qualities[camera] = self._register(
@@ -111,11 +124,17 @@ class Segment:
         """Give the file all that was added, as a whole chunk."""
         self._writer.flush()  # type: ignore[no-untyped-call]
 
+    def add_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Write a metadata record."""
+        self._writer.add_metadata(name, dict(metadata))
+
+    def finish(self) -> None:
+        """Write the end of the file."""
+        self._writer.finish()  # type: ignore[no-untyped-call]
+
     def _add(self, channel: int, mono_ns: int, data: bytes) -> None:
         """The log time is wall time, the publish time monotonic."""
-        self._writer.add_message(
-            channel, log_time=mono_ns + self._wall_minus_mono, publish_time=mono_ns, data=data
-        )
+        self._writer.add_message(channel, log_time=mono_ns + self.wall_minus_mono, publish_time=mono_ns, data=data)
 
     def _register(self, topic: str, name: str, encoding: str, schema: str, message_encoding: str) -> int:
         schema_id = self._writer.register_schema(name=name, encoding=encoding, data=schema.encode())

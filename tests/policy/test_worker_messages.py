@@ -15,8 +15,8 @@ from runtime.policy.worker.errors import WrongShape
 def test_messages_survive_the_socket():
     for message in (
         wire.Hello(wire.OK, 1, 2**40, wire.Can.TASK, "ready"),
-        wire.Reply(wire.ERROR, 2**40, 2**50, 3, 4, 50, 7, "größer"),
-        wire.Reply(wire.OK, 1, 2, 3, 4, 5, 6),
+        wire.Reply(wire.ERROR, 2**40, 2**50, 3, 4, 50, 7, "größer", 0.5),
+        wire.Reply(wire.OK, 1, 2, 3, 4, 5, 6, "", 0.25),
     ):
         assert wire.parse(message.pack()) == message
     for order in (wire.Request(1, 2**50, 50, 10), wire.Task("place the cup, größer")):

@@ -17,7 +17,7 @@ from runtime.recording.quality.statistics import Statistics
 from runtime.recording.trace import TraceLayout
 
 MS = 1_000_000
-LIMITS = Limits(**Quality().model_dump(exclude={"success"}))
+LIMITS = Limits(**Quality(frame_gap_max=0.5).model_dump(exclude={"success"}))
 LAYOUT = TraceLayout(["a", "b"], {"belt": {"count": 1}}, [])
 RNG = np.random.default_rng(0)
 

@@ -22,13 +22,14 @@ from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
-from runtime.recording.process import is_over
+from runtime.recording.keeping import KeepRules, is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
 from runtime.spool.recover import recover
 
 SEAM = Seam("policy", "blend", 12, 0.25, 0.125, 0.2)
+RULES = KeepRules()
 RNG = np.random.default_rng(0)
 
 
@@ -43,7 +44,7 @@ def write_ticks(trace: TraceRing, first: int, count: int) -> None:
         state.torque[:] = RNG.random(2)
         plan = RNG.random(2)
         tail = [np.array([1.0, 2.0, 3.0]), np.array([0.5])]
-        head = (number, time.monotonic_ns(), 0, 0, 2, True, False, 0.0)
+        head = (number, time.monotonic_ns(), 0, 0, 2, True, False, 0.0, 0, 0, 0)
         trace.append(head, state, plan, plan, np.array([0, 4]), tail)
 
 
@@ -74,7 +75,11 @@ def read_ticks(path: Path) -> list[int]:
 @pytest.fixture
 def parts(tmp_path: Path) -> tuple[TraceRing, Events, Recorder]:
     trace, events = make_trace(), Events()
-    return trace, events, Recorder(trace, events, tmp_path / "new", "r", 60.0, {"robot": "r", "config": "[robot]"})
+    return (
+        trace,
+        events,
+        Recorder(trace, events, tmp_path / "new", "r", RULES, {"robot": "r", "config": "[robot]"}),
+    )
 
 
 async def test_everything_is_readable_with_the_standard_decoders(
@@ -130,7 +135,7 @@ async def test_a_chunk_too_long_for_a_message_comes_in_parts(parts: tuple[TraceR
 
 
 async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
-    recorder = Recorder(make_trace(), Events(), tmp_path, "r", 0.1, {})
+    recorder = Recorder(make_trace(), Events(), tmp_path, "r", KeepRules(segment_s=0.1), {})
     recorder.start()
     await until(lambda: len(list(tmp_path.glob("*/*/r-*.mcap"))) >= 3)
     await recorder.close()
@@ -138,7 +143,7 @@ async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
 
 async def test_what_came_after_a_stop_stays_in_its_file(tmp_path: Path) -> None:
     events = Events()
-    recorder = Recorder(make_trace(), events, tmp_path, "r", 0.1, {})
+    recorder = Recorder(make_trace(), events, tmp_path, "r", KeepRules(segment_s=0.1), {})
     recorder.start()
     await until(lambda: recorder.path is not None)
     events.emit("safety.stop", "somebody is near", "error")
@@ -187,7 +192,7 @@ async def test_a_disk_that_fails_is_told_and_recording_goes_on_when_it_is_back(t
     in_the_way = tmp_path / "file"
     in_the_way.write_text("in the way")
     trace, events = make_trace(), Events()
-    recorder = Recorder(trace, events, in_the_way, "r", 60.0, {})
+    recorder = Recorder(trace, events, in_the_way, "r", RULES, {})
     recorder.start()
     await until(lambda: recorder.failed)
     assert "control goes on" in events.recent[-1].message
@@ -222,12 +227,12 @@ from pathlib import Path
 from tests.recording.test_recorder import make_trace, write_ticks
 from runtime.control.seams.seam import Seam
 from runtime.events import Events
-from runtime.recording.process import is_over
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 
 async def main():
     trace = make_trace()
-    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", 60.0, {})
+    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", KeepRules(), {})
     recorder.start()
     while recorder.path is None:
         await asyncio.sleep(0.01)

@@ -21,6 +21,7 @@ from mcap_ros2.decoder import DecoderFactory
 from runtime.config.video import Video
 from runtime.events import Events
 from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.video.packets import PacketRing
 from runtime.recording.video.stream import VideoStream, picture_of
@@ -56,10 +57,8 @@ async def show(camera: FrameWriter, times: list[int]) -> None:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     memory, events = create(LAYOUT), Events()
     stream = VideoStream("wrist", LAYOUT, memory, RATE, Video(), events)
-    segment_s = 1.0
-    recorder = Recorder(
-        make_trace(), events, tmp_path, "r", segment_s, {}, cameras={"wrist": stream.ring.descriptor}
-    )
+    rules = KeepRules(segment_s=1.0)
+    recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, videos={"wrist": stream})
     stream.start()
     recorder.start()
     found = Rig(tmp_path, stream, recorder, events)

@@ -22,6 +22,7 @@ from unittest import mock
 
 from runtime.events import Events
 from runtime.recording import recorder as recorder_module
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.spool import spool as spool_module
@@ -40,7 +41,7 @@ async def kill_at_random(root: Path, kills: int, seed: int) -> dict[str, Any]:
     """Record while somebody kills. Returns counts: `ticks` recorded, `missing`, `twice`, and the like."""
     generator = random.Random(seed)
     events, trace = Events(), make_trace(capacity=50_000)
-    recorder = Recorder(trace, events, root, "r", _SEGMENT_S, {}, sync_s=_SYNC_S)
+    recorder = Recorder(trace, events, root, "r", KeepRules(segment_s=_SEGMENT_S), {}, sync_s=_SYNC_S)
     settings = {
         "directory": str(root),
         "size_max": 10**12,

@@ -12,6 +12,8 @@ from runtime.spool.upload.store import Sums
 
 _HASH_LENGTH = 12
 """So many digits of the SHA-256 are part of the key."""
+_EPISODE = {"episode": "id", "part": "part", "task": "task", "outcome": "outcome", "verdict": "verdict"}
+"""What a manifest says of an episode, by the names in its metadata record; all empty for a segment of none."""
 
 
 def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: Sums) -> str:
@@ -40,6 +42,7 @@ def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums:
             "first_ns": facts.first_ns,
             "last_ns": facts.last_ns,
             "messages": facts.messages,
+            **{key: facts.episode.get(name, "") for key, name in _EPISODE.items()},
         }
     )
 
