@@ -84,6 +84,7 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.recording
 
 bench-spool: $(VENV)/dev
 	$(BIN)/python -m tests.spool.kills --kills $(KILLS)

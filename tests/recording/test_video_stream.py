@@ -18,17 +18,21 @@ import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
+from runtime.config.quality import Quality
 from runtime.config.video import Video
 from runtime.events import Events
 from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
+from runtime.recording.episode import Episode
 from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
+from runtime.recording.video.encoders import nal_types
 from runtime.recording.video.packets import PacketRing
 from runtime.recording.video.stream import VideoStream, picture_of
 from tests.recording.test_recorder import make_trace, until
 
 LAYOUT = FrameLayout(width=64, height=48)
 RATE = 50.0
+QUALITY = Quality(sharpness_min=0.0, frozen_max=0.5)
 
 
 @dataclass
@@ -40,16 +44,17 @@ class Rig:
     recorder: Recorder
     events: Events
     times: list[int] = field(default_factory=list)
+    frozen: bool = False
 
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("ready/*/*.mcap"), key=lambda path: path.stat().st_mtime_ns)
 
 
-async def show(camera: FrameWriter, times: list[int]) -> None:
+async def show(camera: FrameWriter, rig: Rig) -> None:
     while True:
-        grey = 40 + 5 * (len(times) % 30)
-        times.append(time.monotonic_ns())
-        camera.write(np.full(LAYOUT.shape, grey, np.uint8), times[-1])
+        grey = 40 if rig.frozen else 40 + 5 * (len(rig.times) % 30)
+        rig.times.append(time.monotonic_ns())
+        camera.write(np.full(LAYOUT.shape, grey, np.uint8), rig.times[-1])
         await asyncio.sleep(1 / RATE)
 
 
@@ -58,12 +63,12 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     memory, events = create(LAYOUT), Events()
     stream = VideoStream("wrist", LAYOUT, memory, RATE, Video(), events)
     rules = KeepRules(segment_s=1.0)
-    recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, videos={"wrist": stream})
+    recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, quality=QUALITY, videos={"wrist": stream})
     stream.start()
     recorder.start()
     found = Rig(tmp_path, stream, recorder, events)
     await until(lambda: stream.encoder)
-    camera = asyncio.create_task(show(FrameWriter(memory), found.times))
+    camera = asyncio.create_task(show(FrameWriter(memory), found))
     yield found
     camera.cancel()
     await stream.close()
@@ -141,6 +146,23 @@ async def test_a_recorder_that_is_killed_loses_no_frame(rig: Rig) -> None:
     first = min(later)
     assert first <= 5, "what was not synced is in the new file, and what it needs to be shown"
     assert len(later) + rig.stream.ring.dropped >= max(later) - first + 1
+
+
+async def test_what_a_camera_shows_is_part_of_the_verdict(rig: Rig) -> None:
+    episode = Episode("e1", 1, "", "", time.monotonic_ns(), time.time_ns())
+    rig.recorder.add_episode("start", episode, (episode.started_mono_ns, episode.started_wall_ns), "", "alice")
+    await until(lambda: rig.recorder.path is not None and rig.stream.ring.frames > 5)
+    rig.frozen = True
+    await asyncio.sleep(0.6)
+    rig.frozen = False
+    await asyncio.sleep(0.1)
+    episode.ended_mono_ns, episode.ended_wall_ns, episode.outcome = time.monotonic_ns(), time.time_ns(), "success"
+    rig.recorder.add_episode("success", episode, (episode.ended_mono_ns, episode.ended_wall_ns), "", "alice")
+    await until(lambda: rig.events.counts["episode.verdict"])
+    assert "camera wrist: the same picture for " in rig.events.recent[-1].message
+    (path,) = rig.folder.glob("ready/rejected/*.mcap")
+    first, *_ = messages(path)
+    assert {7, 8} <= set(nal_types(bytes(first[1].data), "h264")), "it begins with a keyframe"
 
 
 def test_what_is_recorded_follows_the_config() -> None:
