@@ -39,6 +39,8 @@ def human(command: str, result: Any) -> str:
         return _aligned(preflight(result))
     if command == "promote" and isinstance(result, dict):
         return "\n".join(_stage({"stage": result}))
+    if command == "episode" and isinstance(result, dict):
+        return _episode({"episode": result})
     if command == "spool" and isinstance(result, dict):
         return _aligned(spool(result))
     if command in ("joints", "limits") and isinstance(result, list):
@@ -259,7 +261,9 @@ def _sensors(s: Mapping[str, Any]) -> str:
 
 
 def _episode(s: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {plain(value)}" for key, value in s["episode"].items() if value is not None)
+    told = s["episode"]
+    task = "".join(f", {key} {told[key]}" for key in ("task", "prompt") if told[key] is not None)
+    return f"{told['id']}{task}, {told['interventions']} interventions, {told['notes']} notes"
 
 
 def _recording(s: Mapping[str, Any]) -> str:

@@ -30,6 +30,8 @@ AROUND_S = 10.0
 """A segment is not ended within this time after something has stopped the robot: what came after stays with it."""
 _LONGER_S = 60.0
 """A segment gets longer than it should be by this at most, however often something stops the robot."""
+_TEXT_MAX = 2000
+"""Characters of an event: it has to fit into what the daemon takes (`runtime.child.process.MESSAGE_MAX`)."""
 _PIECES = 6
 """The ring is made of so many segments, and one that is being written."""
 
@@ -248,6 +250,7 @@ class Keeping:
             episode=episode.id,
             outcome=episode.outcome,
             verdict=episode.verdict,
+            reasons="; ".join(episode.reasons)[:_TEXT_MAX],
             kind=str(kind),
             segments=len(parts),
         )

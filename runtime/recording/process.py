@@ -41,6 +41,8 @@ MESSAGE_MAX = 192 * 1024
 """The longest message that the daemon may send; an ordinary socket takes that much."""
 _LOOK_S = 0.1
 _BATCH = 256
+_TOGETHER_NS = 10_000_000
+"""Two clocks that were read within this time were read together; otherwise another process came between."""
 _TEXT_MAX = 1000
 """A message has to fit into what the daemon takes (`runtime.child.process.MESSAGE_MAX`)."""
 _PR_SET_NAME = 15  # linux/prctl.h
@@ -126,7 +128,7 @@ class Recording:
                 order = self._listen(piece)
             else:
                 time.sleep(_LOOK_S)  # for the cameras' keyframes; whatever else is said is for the next file
-            keeping.clock(time.monotonic_ns(), time.time_ns())
+            self._read_clocks()
             self._ring.look()
             if order is not None or self._ended:
                 self._ring.look()  # what comes after is not for this file, and all before is there
@@ -159,6 +161,11 @@ class Recording:
         """All that was taken is on the disk."""
         self._ring.done(written_bytes)
         self._video.done()
+
+    def _read_clocks(self) -> None:
+        before_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+        if time.monotonic_ns() - before_ns < _TOGETHER_NS:
+            self._keeping.clock(before_ns, wall_ns)
 
     def _sync(self, piece: Piece) -> None:
         # Nothing reaches the file in between: a crash leaves what the ring takes for done.
