@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from runtime import log, version
 from runtime.arming.checks import checks
 from runtime.arming.model import ModelFile
 from runtime.boot import Boot
+from runtime.cameras.camera import Camera, settings_of
 from runtime.config.config import Config
 from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
@@ -108,6 +109,12 @@ class Daemon:
             )
         self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 
+        self.cameras = {
+            name: Camera(
+                name, options, settings_of(name, options, config.emulated), self.events, self.other_cpus()
+            )
+            for name, options in config.cameras.items()
+        }
         self.planner = planner(self)
         self._policy_failed = ""
         self.models: dict[str, ModelFile] = {}
@@ -120,6 +127,7 @@ class Daemon:
             lambda: self.supervisor.flags,
             self.events,
             config.period_s,
+            [(camera, camera.options.max_age) for camera in self.seen_cameras(by=all)],
         )
         kept = config.places.state / f"health-{config.robot.name}.json"  # the folder may be that of several robots
         self.health = Health(config.degraded, kept, self.events)
@@ -196,6 +204,8 @@ class Daemon:
                 self.recorder.start()
             if self.spool is not None:
                 self.spool.start()
+            for camera in self.cameras.values():
+                camera.start()
             self.boot.tell(self.events, config.places.state)
             for name, inference in config.policies.items():
                 if inference.model is not None:
@@ -240,6 +250,7 @@ class Daemon:
             await self.health.keep()
             for policy in self.policies:
                 await policy.close()
+            await asyncio.gather(*(camera.close() for camera in self.cameras.values()))
             if self.recorder is not None:
                 await self.recorder.close()
             if self.spool is not None:
@@ -282,6 +293,11 @@ class Daemon:
     def policies(self) -> list[Policy]:
         """The policy and its fallback, as far as they are there."""
         return [source.policy for source in self.planner.sources] if self.planner is not None else []
+
+    def seen_cameras(self, by: Callable[[Iterable[bool]], bool] = any) -> list[Camera]:
+        """Cameras that `any` policy, or `all` of them, see through."""
+        views = [{term.camera for term in each.observation} for each in self.config.policies.values()]
+        return [camera for name, camera in self.cameras.items() if views and by(name in view for view in views)]
 
     async def _keep_house(self) -> None:
         """Once a second: tell systemd how it is, and collect the little garbage that there is."""

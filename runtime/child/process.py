@@ -65,12 +65,14 @@ class ChildProcess:
         memory: int | None,
         executor: Executor,
         on_message: Callable[[bytes], None],
+        more: Sequence[int] = (),
     ) -> ChildProcess:
-        """Spawn a program on the executor's thread. It finds our socket as descriptor SOCKET, `memory` as MEMORY.
+        """Spawn a program on the executor's thread. It finds our socket as descriptor SOCKET, `memory` as MEMORY,
+        and `more` descriptors after that one.
 
         Raises OSError when there is no process to be had.
         """
-        spawning = asyncio.get_running_loop().run_in_executor(executor, _spawn, arguments, memory)
+        spawning = asyncio.get_running_loop().run_in_executor(executor, _spawn, arguments, memory, more)
         try:
             return cls(*await asyncio.shield(spawning), on_message)
         except asyncio.CancelledError:
@@ -154,7 +156,9 @@ class ChildProcess:
         return bool(data)
 
 
-def _spawn(arguments: Sequence[str], memory: int | None) -> tuple[int, int, socket.socket, int]:
+def _spawn(
+    arguments: Sequence[str], memory: int | None, more: Sequence[int]
+) -> tuple[int, int, socket.socket, int]:
     """Process id and its descriptor, our end of the socket, and of the pipe for its stdout and stderr."""
     with ExitStack() as theirs, ExitStack() as ours:
         channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -168,7 +172,7 @@ def _spawn(arguments: Sequence[str], memory: int | None) -> tuple[int, int, sock
         nothing = os.open(os.devnull, os.O_RDONLY)
         theirs.callback(os.close, nothing)
         # stdout goes with stderr: a model that prints should not end up in the operator's view.
-        shared = () if memory is None else (memory,)
+        shared = () if memory is None else (memory, *more)
         pid = spawn(arguments, (nothing, write, write, far_channel.fileno(), *shared))
         try:
             pidfd = os.pidfd_open(pid)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from drivers.state import Floats
 
@@ -19,3 +20,5 @@ class Chunk:
     """From the observation to the arrival of the chunk, ns."""
     sequence: int
     """Number of the request that it answers; counts up from 1."""
+    frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By camera, number and capture time (CLOCK_MONOTONIC, ns) of the frame that the policy was shown."""

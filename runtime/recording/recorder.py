@@ -127,6 +127,7 @@ class Recorder:
                 "seam_after_rad": seam.after_rad,
                 "seam_fade_s": seam.fade_s,
                 **task.recorded(),
+                "cameras": {name: {"number": n, "mono_ns": ns} for name, (n, ns) in chunk.frames.items()},
                 "first": first,
             }
             self._tell("/chunks", arrived_ns, about, (width, chunk.actions[first : first + rows].tobytes()))

@@ -48,6 +48,7 @@ _CHUNK_SCHEMA = {
         "task": {"type": "string"},
         "task_id": {"type": "number"},
         "prompt": {"type": "string"},
+        "cameras": {"type": "object"},
         "first": {"type": "integer"},
         "actions": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
     },

@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
@@ -40,13 +40,13 @@ REMOTE = {
 }
 """Those whose model is on another computer; `reflexd check` reads their options with `remote.options`."""
 
-GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
+GIVEN = ("threads", "timeout", "period", "horizon", "action_size", "pictures")
 """Options that every backend is given beside the config's: threads for one inference, the longest time for one
-(s), time between two actions (s), H and A."""
+(s), time between two actions (s), H, A, and the names of the pictures that it will `see`."""
 
 
 class Backend(Protocol):
-    """A loaded model. It may have more methods. Two make it able to do more, unless they are None after the first
+    """A loaded model. It may have more methods. They make it able to do more, unless they are None after the first
     inference:
 
     `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
@@ -54,6 +54,9 @@ class Backend(Protocol):
     numbers. The first `delay` rows are expected to have run when the answer arrives.
 
     `set_task(prompt)` says what to do from the next inference on; called once before the first.
+
+    `see(pictures)` shows what the next inference is about: arrays by the names of the config's picture terms. A
+    backend without it cannot be given any.
 
     `close()` lets go of what it holds, where the process goes on without it.
     """
@@ -72,6 +75,12 @@ def abilities(backend: Backend) -> Can:
     """What it can do besides `infer`."""
     methods = {"continue_plan": Can.CONTINUE, "set_task": Can.TASK}
     return Can(sum(can for name, can in methods.items() if callable(getattr(backend, name, None))))
+
+
+def check_sight(name: str, backend: Backend, pictures: Sequence[object]) -> None:
+    """Raises BackendError when there are pictures for a backend that does not take any."""
+    if pictures and not callable(getattr(backend, "see", None)):
+        raise BackendError(f"backend {name} takes no pictures: it has no method `see`; remove the camera's terms")
 
 
 @dataclass(frozen=True)
