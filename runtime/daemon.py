@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from runtime import log, version
 from runtime.arming.checks import checks
 from runtime.arming.model import ModelFile
 from runtime.boot import Boot
+from runtime.cameras.camera import Camera, settings_of
 from runtime.config.config import Config
 from runtime.config.workspace import space
 from runtime.control.loop import ControlLoop
@@ -45,6 +46,7 @@ from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
+from runtime.recording.video.stream import VideoStream
 from runtime.reload import Reload
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
@@ -98,8 +100,21 @@ class Daemon:
         fields = {plan.options.name: plan.options.fields for plan in config.sensors}
         layout = TraceLayout(names, fields, commands)
         self.trace = TraceRing(layout, max(64, round(_TRACE_S * config.control.rate)))
+        self.cameras = {
+            name: Camera(
+                name, options, settings_of(name, options, config.emulated), self.events, self.other_cpus()
+            )
+            for name, options in config.cameras.items()
+        }
+        self.videos: dict[str, VideoStream] = {}
+        """The cameras that are recorded."""
         self.recorder: Recorder | None = None
         if config.recording.enabled:
+            self.videos = {
+                name: VideoStream(camera, config.recording.video.of(name), self.events, self.other_cpus())
+                for name, camera in self.cameras.items()
+                if config.recording.video.of(name).enabled
+            }
             self.recorder = Recorder(
                 self.trace,
                 self.events,
@@ -110,6 +125,7 @@ class Daemon:
                 self.other_cpus(),
                 config.recording.sync,
                 config.recording.quality,
+                self.videos,
             )
         self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 
@@ -120,7 +136,6 @@ class Daemon:
             config.recording.episode_minutes * 60,
             marks_alone=config.recording.mode != "episodes",
         )
-
         self.planner = planner(self)
         self._policy_failed = ""
         self.models: dict[str, ModelFile] = {}
@@ -133,6 +148,7 @@ class Daemon:
             lambda: self.supervisor.flags,
             self.events,
             config.period_s,
+            [(camera, camera.options.max_age) for camera in self.seen_cameras(by=all)],
         )
         kept = config.places.state / f"health-{config.robot.name}.json"  # the folder may be that of several robots
         self.health = Health(config.degraded, kept, self.events)
@@ -210,6 +226,10 @@ class Daemon:
                 self.recorder.start()
             if self.spool is not None:
                 self.spool.start()
+            for camera in self.cameras.values():
+                camera.start()
+            for video in self.videos.values():
+                video.start()
             self.boot.tell(self.events, config.places.state)
             for name, inference in config.policies.items():
                 if inference.model is not None:
@@ -257,6 +277,8 @@ class Daemon:
             await self.health.keep()
             for policy in self.policies:
                 await policy.close()
+            await asyncio.gather(*(video.close() for video in self.videos.values()))
+            await asyncio.gather(*(camera.close() for camera in self.cameras.values()))
             if self.recorder is not None:
                 await self.recorder.close()
             if self.spool is not None:
@@ -299,6 +321,11 @@ class Daemon:
     def policies(self) -> list[Policy]:
         """The policy and its fallback, as far as they are there."""
         return [source.policy for source in self.planner.sources] if self.planner is not None else []
+
+    def seen_cameras(self, by: Callable[[Iterable[bool]], bool] = any) -> list[Camera]:
+        """Cameras that `any` policy, or `all` of them, see through."""
+        views = [{term.camera for term in each.observation} for each in self.config.policies.values()]
+        return [camera for name, camera in self.cameras.items() if views and by(name in view for view in views)]
 
     async def _keep_house(self) -> None:
         """Once a second: tell systemd how it is, and collect the little garbage that there is."""

@@ -131,7 +131,7 @@ class Robot:
             raise Refused("no_policy", "there is no policy: the config has no [policy]")
         if not self._planner.policy.ready:
             raise Refused("policy", "the policy is not ready; `reflexctl status` tells why")
-        if stale := self._arming.look_quickly(("sensors",))["sensors"]:
+        if stale := _flat(self._arming.look_quickly(("sensors", "cameras"))):
             raise Refused("not_ready", "the policy cannot be started", stale)
         if reasons := self._health.bars_auto():
             raise Refused("not_ready", "the policy cannot be started", reasons)

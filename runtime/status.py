@@ -60,6 +60,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
             {"name": s.name, "age_s": round((now_ns - s.stamp_ns) / 1e9, 4) if s.stamp_ns else None}
             for s in daemon.sensors
         ],
+        "cameras": [camera.status(now_ns) for camera in daemon.cameras.values()],
         "commands": planner.commands.as_dict() if planner else {},
         "task": planner.tasks.now.as_dict() if planner and planner.tasks.all else None,
         "episode": daemon.episodes.status(),
@@ -189,6 +190,7 @@ def _recording(daemon: Daemon) -> dict[str, Any] | None:
         "bytes": recorder.file_bytes,
         "dropped": recorder.dropped,
         "failed": recorder.failed or None,
+        "video": {name: video.status() for name, video in daemon.videos.items()},
     }
 
 

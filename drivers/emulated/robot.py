@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 BEHIND_MAX_NS = 100_000_000
 CONTACTORS = ("good", "welded", "stuck")
 """What can be wrong with the contactor behind drive-enable: welded stays closed, stuck stays open."""
+CAMERA_FAULTS = ("", "stalled", "frozen", "black", "lost")
+"""What can be wrong with an emulated camera; "" for nothing."""
 _STAMP = struct.Struct("<Q")
 
 
@@ -176,6 +178,8 @@ class Robot:
         self._power: PowerFile | None = None
         self._heartbeat_edges = 0
         self._contactor = "good"
+        self._camera_faults: dict[str, str] = {}
+        self._stamp_ns = self._origin_ns
         self._buses: dict[str, EmulatedBus] = {}
         self._sensors: dict[str, EmulatedSensor] = {}
         self._parts = ExitStack()
@@ -250,9 +254,10 @@ class Robot:
             bus.advance(now_ns)
         plant.advance(plant.time + self._step_s)
         self._steps += 1
+        self._stamp_ns = now_ns + self.dropped_ns
         self._next_ns = self._origin_ns + round((self._steps + 1) * self._step_s * 1e9)
         for sensor in self._sensors.values():
-            sensor.step(now_ns, now_ns + self.dropped_ns)
+            sensor.step(now_ns, self._stamp_ns)
         if self.trajectory.due(plant.time):
             self.trajectory.add(plant.time, plant.snapshot())
 
@@ -279,6 +284,8 @@ class Robot:
             "fault": self._op_fault,
             "link": self._op_link,
             "plug": self._op_plug,
+            "pose": self._op_pose,
+            "camera": self._op_camera,
             "trajectory": self._op_trajectory,
             "log": self._op_log,
             "quit": self._op_quit,
@@ -375,6 +382,21 @@ class Robot:
         except EmulatorError as error:
             raise ValueError(str(error)) from error
         return {"plugged": plugged}
+
+    def _op_pose(self, request: dict[str, Any]) -> dict[str, Any]:
+        """For cameras, which render it: the whole configuration, its moment, and what is wrong with the camera."""
+        return {
+            "qpos": self.plant.data.qpos.tolist(),
+            "mono_ns": self._stamp_ns,
+            "fault": self._camera_faults.get(request.get("camera", ""), ""),
+        }
+
+    def _op_camera(self, request: dict[str, Any]) -> dict[str, Any]:
+        kind = request.get("kind")
+        if kind not in CAMERA_FAULTS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(map(repr, CAMERA_FAULTS))}")
+        self._camera_faults[str(request.get("camera"))] = kind
+        return {}
 
     def _op_trajectory(self, request: dict[str, Any]) -> dict[str, Any]:
         self.trajectory.save(Path(request["path"]))

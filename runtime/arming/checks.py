@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runtime.arming.arming import Arming
+from runtime.arming.cameras import cameras
 from runtime.arming.clock import clock
 from runtime.arming.disk import disk
 from runtime.arming.drive_enable import drive_enable
@@ -40,6 +41,7 @@ def checks(daemon: Daemon) -> Arming:
             "motor watchdogs": lambda now_ns: motors(daemon.buses, unwatched),
             "joints": lambda now_ns: joints(daemon.buses, daemon.state, limits.temperature_max, now_ns),
             "sensors": lambda now_ns: sensors(daemon.sensors, max_age_s, now_ns),
+            "cameras": lambda now_ns: cameras(daemon.seen_cameras(), now_ns),
             "policy": lambda now_ns: policy(
                 config.policy is not None, all(each.ready for each in daemon.policies), daemon.policy_error
             ),

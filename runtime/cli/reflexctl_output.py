@@ -266,6 +266,17 @@ def _episode(s: Mapping[str, Any]) -> str:
     return f"{told['id']}{task}, {told['interventions']} interventions, {told['notes']} notes"
 
 
+def _cameras(s: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for camera in s["cameras"]:
+        age = "no frame yet" if camera["age_s"] is None else f"{camera['age_s'] * 1e3:.0f} ms old"
+        restarts = f", {camera['restarts']} restarts" if camera["restarts"] else ""
+        state = camera["state"] if camera["state"] == "well" else camera["state"].upper()
+        about = f", {camera['about']}" if camera["about"] else ""
+        lines.append(f"{camera['name']}: {state}, {age}, {camera['frames']} frames{restarts}{about}")
+    return lines or ["none"]
+
+
 def _recording(s: Mapping[str, Any]) -> str:
     recording = s["recording"]
     failed = f", FAILED: {recording['failed']}" if recording.get("failed") else ""
@@ -326,6 +337,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
     ("episode", ("episode",), _episode),
+    ("cameras", ("cameras",), _cameras),
     ("recording", ("recording",), _recording),
     ("spool", ("spool",), _spool),
     ("events", ("events",), _same("events")),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.joint import Joint
+from runtime.config.cameras import Camera
 from runtime.config.degraded import Degraded
 from runtime.config.draft import BusPlan, Draft, SensorPlan
 from runtime.config.models import (
@@ -39,6 +40,8 @@ class Config:
     joints: tuple[Joint, ...]
     """In the robot's order, which is the order of all arrays."""
     sensors: tuple[SensorPlan, ...]
+    cameras: dict[str, Camera]
+    """By name."""
     policy: Policy | None
     recording: Recording
     spool: Spool
@@ -94,6 +97,7 @@ class Config:
             tuple(draft.plans),
             tuple(joint for joint in draft.joints if joint),
             tuple(sensor for sensor in draft.sensors if sensor),
+            {name: camera for name, camera in draft.cameras.items() if camera},
             draft.policy,
             draft.recording,
             draft.spool,

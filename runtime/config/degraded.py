@@ -23,6 +23,17 @@ class LostSensor(Options):
     then slowly to `degraded.home`; `retreat`, see there. Without a `degraded.home`, `home` is `hold`."""
 
 
+class LostCamera(Options):
+    """A camera through which every policy sees shows nothing that can be believed for longer than its `max_age`
+    while the policy runs: it is not asked meanwhile. What is left out holds for every camera that has no table of
+    its own."""
+
+    grace: float = Field(default=1.0, ge=0, le=60)
+    """So long after its `max_age` the robot goes on with the plan that it has, and holds after that, s."""
+    reaction: Reaction = "home"
+    """What follows, as for a lost sensor."""
+
+
 class Starved(Options):
     """The policy's plan has run out: inference is too slow, or its worker is gone."""
 
@@ -45,6 +56,8 @@ class Degraded(Options):
 
     sensor: dict[Name, LostSensor] = Field(default_factory=dict)
     """Sensors, by name."""
+    camera: dict[Name, LostCamera] = Field(default_factory=dict)
+    """Cameras, by name."""
     starved: Starved = Field(default_factory=Starved)
     """The plan has run out."""
     grip_stall: GripStall = Field(default_factory=GripStall)
@@ -66,3 +79,7 @@ class Degraded(Options):
     def lost(self, sensor: str) -> LostSensor:
         """What holds for a sensor, by its name."""
         return self.sensor.get(sensor, LostSensor())
+
+    def lost_camera(self, camera: str) -> LostCamera:
+        """What holds for a camera, by its name."""
+        return self.camera.get(camera, LostCamera())

@@ -19,6 +19,8 @@ def apply(draft: Draft) -> None:
     if None not in draft.sensors:
         known = [plan.options.name for plan in draft.sensors if plan]
         _known(draft, ("degraded", "sensor"), degraded.sensor, "sensor", known)
+    if None not in draft.cameras.values():
+        _known(draft, ("degraded", "camera"), degraded.camera, "camera", list(draft.cameras))
     if None in draft.joints:
         return
     _angles(draft, ("degraded", "home"), degraded.home)
@@ -62,9 +64,10 @@ def _homeless(draft: Draft, degraded: Degraded) -> None:
         ("degraded", "starved", "reaction"): degraded.starved.reaction,
         ("degraded", "grip_stall", "reaction"): degraded.grip_stall.reaction,
     }
-    for name, lost in degraded.sensor.items():
-        if "reaction" in lost.model_fields_set:
-            asked["degraded", "sensor", name, "reaction"] = lost.reaction
+    for kind, tables in (("sensor", degraded.sensor), ("camera", degraded.camera)):
+        for name, lost in tables.items():
+            if "reaction" in lost.model_fields_set:
+                asked["degraded", kind, name, "reaction"] = lost.reaction
     for place, reaction in asked.items():
         if reaction == "home":
             draft.report(

@@ -15,6 +15,7 @@ from drivers import registry
 from drivers.bus import BusOptions
 from drivers.joint import Joint
 from drivers.sensor import SensorOptions
+from runtime.config.cameras import CAMERAS, Camera
 from runtime.config.load import SECTIONS
 from runtime.config.words import NAME_PATTERN, members, type_words
 
@@ -71,6 +72,9 @@ def document() -> str:
     parts += _section("[[sensor]]", SensorOptions)
     for kind, options in _options(registry.SENSORS):
         parts += _section("[[sensor]]", options, SensorOptions, kind)
+    parts += _section("[cameras.NAME]", Camera)
+    for kind, options in CAMERAS.items():
+        parts += _section("[cameras.NAME]", options, Camera, kind)
     for name in ("policy", "recording", "spool", "upload", "socket", "emulated"):
         parts += _section(f"[{name}]", SECTIONS[name])
     return "\n".join(parts)

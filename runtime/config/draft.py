@@ -10,6 +10,7 @@ from typing import Any
 from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.joint import Joint
 from drivers.sensor import Sensor, SensorOptions
+from runtime.config.cameras import Camera
 from runtime.config.degraded import Degraded
 from runtime.config.errors import Mistake
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
@@ -58,6 +59,7 @@ class Draft:
     buses: list[tuple[type[Bus], BusOptions] | None] = field(default_factory=list)
     joints: list[Joint | None] = field(default_factory=list)
     sensors: list[SensorPlan | None] = field(default_factory=list)
+    cameras: dict[str, Camera | None] = field(default_factory=dict)
     plans: list[BusPlan] = field(default_factory=list)
     _refused: set[Place] = field(default_factory=set)
 

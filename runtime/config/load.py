@@ -16,6 +16,7 @@ from drivers.errors import DriverError
 from drivers.joint import Joint, Options
 from drivers.sensor import Sensor, SensorOptions
 from runtime.config import rules
+from runtime.config.cameras import CAMERAS, Camera
 from runtime.config.config import Config
 from runtime.config.degraded import Degraded
 from runtime.config.draft import Draft, SensorPlan
@@ -24,7 +25,7 @@ from runtime.config.explain import validate
 from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, Places, Report, expand, places
 from runtime.config.upload import Upload
-from runtime.config.words import found, meant, one_of, unknown_key
+from runtime.config.words import NAME_PATTERN, found, meant, one_of, unknown_key
 
 Model = TypeVar("Model", bound=Options)
 
@@ -44,6 +45,8 @@ SECTIONS: Mapping[str, type[Options]] = {
 """Tables: `[robot]`."""
 LISTS = ("bus", "joint", "sensor")
 """Lists of tables: `[[bus]]`."""
+NAMED = ("cameras",)
+"""Tables of tables: `[cameras.NAME]`."""
 HAVE_DEFAULTS = ("realtime", "safety", "degraded", "recording", "spool", "socket")
 """Sections that are there even when the file has none."""
 
@@ -83,6 +86,8 @@ def build(path: Path, table: dict[str, Any], where: Places, overrides: Mapping[s
         model = sensor.Options if sensor else SensorOptions
         measured = _section(draft, where, ("sensor", number), model, entry)
         draft.sensors.append(SensorPlan(measured, sensor) if sensor and measured else None)
+    for name, entry in draft.table.get("cameras", {}).items():
+        draft.cameras[name] = _camera(draft, where, name, entry)
     warnings = rules.apply(draft)
     if draft.mistakes:
         raise ConfigError(path, draft.mistakes)
@@ -132,7 +137,7 @@ def _entry(entries: list[Any], part: str) -> Any:
 
 def _check_shape(draft: Draft) -> None:
     """Report sections that are unknown, missing or of the wrong kind; leave only those that can be looked at."""
-    table, known = draft.table, [*SECTIONS, *LISTS]
+    table, known = draft.table, [*SECTIONS, *LISTS, *NAMED]
     broken = set()
     for name, value in table.items():
         if name not in known:
@@ -141,6 +146,8 @@ def _check_shape(draft: Draft) -> None:
             draft.report((name,), f"found {found(value)}, expected a table; write [{name}]")
         elif name in LISTS and not (isinstance(value, list) and all(isinstance(e, dict) for e in value)):
             draft.report((name,), f"found {found(value)}, expected a list of tables; write [[{name}]]")
+        elif name in NAMED and not (isinstance(value, dict) and all(isinstance(e, dict) for e in value.values())):
+            draft.report((name,), f"found {found(value)}, expected tables with names; write [{name}.NAME]")
         else:
             continue
         broken.add(name)
@@ -204,6 +211,22 @@ def _sensor_class(draft: Draft, place: Place, entry: Mapping[str, Any]) -> type[
     except DriverError as error:
         draft.report(place, str(error))
     return None
+
+
+def _camera(draft: Draft, where: Places, name: str, entry: dict[str, Any]) -> Camera | None:
+    place: Place = ("cameras", name)
+    if not re.fullmatch(NAME_PATTERN, name):
+        draft.report(
+            place, "found a name with other signs, expected letters, digits and _, a letter first; change it"
+        )
+    kind = entry.get("type")
+    if not isinstance(kind, str):
+        return _section(draft, where, place, Camera, {k: v for k, v in entry.items() if k in Camera.model_fields})
+    if kind not in CAMERAS:
+        advice = meant(kind, list(CAMERAS), "correct it")
+        draft.report((*place, "type"), f"found {found(kind)}, expected {one_of(CAMERAS)}; {advice}")
+        return None
+    return _section(draft, where, place, CAMERAS[kind], entry)
 
 
 def _type_is_known(report: Report, place: Place, entry: Mapping[str, Any], group: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.config.draft import Draft
 from runtime.config.models import Inference, Policy
 from runtime.config.paths import CLASS_PATTERN, Place, interpreter
-from runtime.config.words import found, one_of
+from runtime.config.words import found, meant, one_of
 from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ObservationBuilder
@@ -66,6 +66,7 @@ def _inference(
             "give its path or a name in PATH",
         )
     _backend(draft, place, policy)
+    _pictures(draft, place, policy)
     if policy.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", policy.sha256):
         draft.report(
             (*place, "sha256"),
@@ -118,6 +119,53 @@ def _remote(draft: Draft, place: Place, policy: Inference) -> None:
     except WrongOptions as error:
         for key, problem in error.problems.items():
             draft.report((*place, "options", key), f"{problem}; change it")
+
+
+def _pictures(draft: Draft, place: Place, policy: Inference) -> None:
+    """The cameras that it sees are there, and its backend takes pictures."""
+    names: dict[str, int] = {}
+    for number, term in enumerate(policy.observation):
+        here: Place = (*place, "observation", number)
+        if term.camera and term.camera not in draft.cameras:
+            draft.report(
+                (*here, "source"),
+                f"found the unknown camera {found(term.camera)}, expected {one_of(draft.cameras)}; "
+                f"{meant(term.camera, list(draft.cameras), f'correct it or add [cameras.{term.camera}]')}",
+            )
+        if not term.is_picture:
+            continue
+        name = term.input or term.camera
+        if names.setdefault(name, number) != number:
+            draft.report(
+                (*here, "input"),
+                f"found {found(name)}, which observation[{names[name]}] has already, expected a name of its own; "
+                "one input takes one picture",
+            )
+        if (policy.backend in BUILT_IN or policy.backend in REMOTE) and not hasattr(
+            built_in(policy.backend), "see"
+        ):
+            takers = [each for each in (*BUILT_IN, *REMOTE) if hasattr(built_in(each), "see")]
+            draft.report(
+                here,
+                f"found a picture, but the backend {policy.backend} takes none; expected one of {one_of(takers)}",
+            )
+    if policy.backend in REMOTE:
+        _sent(draft, place, policy, names)
+
+
+def _sent(draft: Draft, place: Place, policy: Inference, names: Iterable[str]) -> None:
+    """What `keys` sends of the pictures is there."""
+    try:
+        keys = read(policy.backend, {**policy.options, "timeout": policy.timeout}).keys
+    except WrongOptions:
+        return  # told already
+    for key, part in keys.items():
+        if part.picture and part.picture not in names:
+            draft.report(
+                (*place, "options", "keys"),
+                f"{key}: found the picture {found(part.picture)}, expected {one_of(names)}: the `input` of "
+                "a term, or its camera; correct it",
+            )
 
 
 def _commands(draft: Draft, policy: Policy) -> None:

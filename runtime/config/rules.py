@@ -10,7 +10,15 @@ from pathlib import Path
 from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
-from runtime.config import degraded_rules, monitor_rules, policy_rules, recording_rules, task_rules, zone_rules
+from runtime.config import (
+    camera_rules,
+    degraded_rules,
+    monitor_rules,
+    policy_rules,
+    recording_rules,
+    task_rules,
+    zone_rules,
+)
 from runtime.config.draft import BusPlan, Draft
 from runtime.config.models import Emulated, Safety
 from runtime.config.paths import CLASS_PATTERN, Place, beside
@@ -31,6 +39,7 @@ def apply(draft: Draft) -> list[str]:
     _safety(draft, warnings)
     monitor_rules.apply(draft)
     zone_rules.apply(draft)
+    camera_rules.apply(draft)
     degraded_rules.apply(draft)
     policy_rules.apply(draft)
     task_rules.apply(draft)

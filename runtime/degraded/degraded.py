@@ -14,10 +14,11 @@ from drivers.joint import Joint
 from drivers.sensor import Sensor
 from drivers.state import Floats
 from runtime.config.degraded import Degraded as Options
-from runtime.config.degraded import LostSensor, Reaction
+from runtime.config.degraded import LostCamera, LostSensor, Reaction
 from runtime.control.track import Track
 from runtime.degraded.way import Trail, slow
 from runtime.events import Events
+from runtime.policy.source import Dated
 from safety.watch import Flag
 
 _GRIP_STALL = "grip_stall."
@@ -29,21 +30,25 @@ class Failure:
     """Something has failed for long enough that the run ends."""
 
     condition: str
-    """`sensor.NAME`, `starved` or `grip_stall.JOINT`."""
+    """`sensor.NAME`, `camera.NAME`, `starved` or `grip_stall.JOINT`."""
     reaction: Reaction
     """Not `hold`, which is what the run does by itself."""
     text: str
 
 
-class _WatchedSensor:
-    """One sensor: how old it may be, and for how much longer its last reading will do."""
+class _Watched:
+    """One sensor or camera: how old it may be, and for how much longer the run goes on."""
 
-    def __init__(self, sensor: Sensor, max_age_s: float, options: LostSensor, reaction: Reaction) -> None:
-        self.sensor = sensor
+    def __init__(
+        self, kind: str, source: Dated, max_age_s: float, options: LostSensor | LostCamera, home: Reaction
+    ) -> None:
+        """`home`: what going home is for this robot."""
+        self.kind = kind
+        self.source = source
         self.max_age_ns = round(max_age_s * 1e9)
         self.lost_ns = round((max_age_s + options.grace) * 1e9)
         self.grace = options.grace
-        self.reaction = reaction
+        self.reaction = home if options.reaction == "home" else options.reaction
         self.old = False
 
 
@@ -58,15 +63,16 @@ class Degraded:
         flags: Callable[[], Sequence[Flag]],
         events: Events,
         period_s: float,
+        cameras: Sequence[tuple[Dated, float]] = (),
     ) -> None:
-        """`sensors`: each with its `max_age`, s. `flags`: what the safety task's watches say now."""
+        """`sensors`: each with its `max_age`, s; `cameras`: those without which no policy is asked, likewise.
+        `flags`: what the safety task's watches say now."""
         home: Reaction = "home" if options.home else "hold"
         self._options = options
-        self._sensors = []
-        for sensor, max_age_s in sensors:
-            lost = options.lost(sensor.name)
-            reaction = home if lost.reaction == "home" else lost.reaction
-            self._sensors.append(_WatchedSensor(sensor, max_age_s, lost, reaction))
+        self._watched = [_Watched("sensor", each, age_s, options.lost(each.name), home) for each, age_s in sensors]
+        self._watched += [
+            _Watched("camera", each, age_s, options.lost_camera(each.name), home) for each, age_s in cameras
+        ]
         self._flags = flags
         self._events = events
         self._names = [joint.name for joint in joints]
@@ -78,7 +84,7 @@ class Degraded:
         """A run of the policy begins."""
         self._trail.forget()
         self._starved_ns = None
-        for watched in self._sensors:
+        for watched in self._watched:
             watched.old = False
 
     def note(self, command: Floats) -> None:
@@ -90,8 +96,8 @@ class Degraded:
         for flag in self._flags():
             if flag.name.startswith(_GRIP_STALL):
                 return Failure(flag.name, self._options.grip_stall.reaction, flag.text)
-        for watched in self._sensors:
-            age_ns = now_ns - watched.sensor.stamp_ns
+        for watched in self._watched:
+            age_ns = now_ns - watched.source.stamp_ns
             if age_ns <= watched.max_age_ns:
                 watched.old = False
             elif age_ns > watched.lost_ns and watched.reaction != "hold":
@@ -120,18 +126,20 @@ class Degraded:
             posed[..., self._names.index(name)] = angle
         return posed
 
-    def _lost(self, watched: _WatchedSensor, age_ns: int) -> Failure:
-        name = watched.sensor.name
+    def _lost(self, watched: _Watched, age_ns: int) -> Failure:
+        name = watched.source.name
         text = f"sensor {name} has told nothing for {age_ns / 1e9:.3f} s, its last reading is used no more"
-        return Failure(f"sensor.{name}", watched.reaction, text)
+        if watched.kind == "camera":
+            text = f"camera {name} has shown nothing that can be believed for {age_ns / 1e9:.3f} s"
+        return Failure(f"{watched.kind}.{name}", watched.reaction, text)
 
-    def _tell_old(self, watched: _WatchedSensor) -> None:
+    def _tell_old(self, watched: _Watched) -> None:
         watched.old = True
-        if watched.grace:
+        if watched.grace and watched.kind == "sensor":  # a camera has events of its own
             self._events.emit(
                 "degraded.sensor",
-                f"sensor {watched.sensor.name} is silent: its last reading is used for {watched.grace:g} s",
-                sensor=watched.sensor.name,
+                f"sensor {watched.source.name} is silent: its last reading is used for {watched.grace:g} s",
+                sensor=watched.source.name,
             )
 
     def _starving(self, now_ns: int) -> Failure | None:

@@ -1,29 +1,12 @@
-"""How the policy worker is started in an interpreter that need not be the daemon's."""
+"""How the policy worker is started."""
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 
+from runtime.child.foreign import arguments as foreign
 from runtime.child.process import MEMORY, SOCKET
 from runtime.policy.spec import WorkerSpec
-
-_HOUSE = Path(__file__).parent.parent
-
-# Only our own folder is put before the other interpreter, as a package without its `__init__`: with our
-# site-packages on its path it would import numpy and others that were built for this interpreter.
-_BOOT = """\
-import sys
-if sys.version_info < (3, 9):
-    sys.exit("policy.python is Python %d.%d; the policy worker needs 3.9 or newer" % sys.version_info[:2])
-sys.path[:] = [folder for folder in sys.path if folder]
-import types
-runtime = sys.modules["runtime"] = types.ModuleType("runtime")
-runtime.__path__ = [sys.argv[1]]
-from runtime.policy.worker.main import main
-main(sys.argv[2])
-"""
 
 
 def arguments(spec: WorkerSpec, task: str) -> tuple[str, ...]:
@@ -41,6 +24,8 @@ def arguments(spec: WorkerSpec, task: str) -> tuple[str, ...]:
         "latency_s": spec.latency_s,
         "socket": SOCKET,
         "memory": MEMORY,
+        # They follow the memory, in this order.
+        "cameras": {name: MEMORY + place for place, name in enumerate(spec.cameras, 1)},
+        "pictures": spec.pictures,
     }
-    # Dates are all that TOML knows and JSON does not.
-    return (spec.python, "-c", _BOOT, str(_HOUSE), json.dumps(settings, default=str))
+    return foreign(spec.python, "policy.python", "runtime.policy.worker.main", settings)

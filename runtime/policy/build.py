@@ -56,7 +56,15 @@ def _source(
     observation = ObservationBuilder(
         config.observation, names, daemon.sensors, commands.names, actions.size, tasks
     )
+    seen = {term.camera: daemon.cameras[term.camera] for term in config.observation if term.camera}
+    pictures = [
+        term._replace(width=term.width or camera.layout.width, height=term.height or camera.layout.height)
+        for term in observation.pictures
+        for camera in [seen[term.camera]]
+    ]
     spec = WorkerSpec(
+        cameras={name: camera.descriptor for name, camera in seen.items()},
+        pictures={"terms": pictures, "ages": observation.ages},
         backend=config.backend,
         model=str(config.model or ""),
         observation_size=observation.size,
@@ -97,6 +105,7 @@ def _source(
         daemon.events,
         between=config.between,
         observe=config.observe,
+        cameras=[(camera, camera.options.max_age) for camera in seen.values()],
     )
     tasks.follow(policy.set_task)
     return source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from drivers.state import Floats
 
@@ -22,3 +23,5 @@ class Chunk:
     """Number of the request that it answers; counts up from 1."""
     uncertainty: float = math.nan
     """How unsure the policy is of it, in its own unit; NaN where it does not say."""
+    frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By camera, number and capture time (CLOCK_MONOTONIC, ns) of the frame that the policy was shown."""

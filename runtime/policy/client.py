@@ -159,7 +159,11 @@ class PolicyWorker:
         task = self._task
         try:
             self._process = process = await ChildProcess.start(
-                arguments(self._spec, task), self._descriptor, self._executor, self._on_message
+                arguments(self._spec, task),
+                self._descriptor,
+                self._executor,
+                self._on_message,
+                tuple(self._spec.cameras.values()),
             )
         except OSError as error:
             hint = "; policy.python must name a Python interpreter" if error.filename else ""
@@ -350,7 +354,8 @@ class PolicyWorker:
             latency_ns = now_ns - self._asked_ns
             self.latency.add(latency_ns)
             self.inference.add(reply.infer_ns)
-            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence, reply.uncertainty))
+            frames = dict(zip(self._spec.cameras, reply.frames, strict=False))
+            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence, reply.uncertainty, frames))
 
     def _unavailable(self, why: str) -> None:
         """No chunk this time: the worker is well, and asked again."""

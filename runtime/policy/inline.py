@@ -19,8 +19,9 @@ from runtime.policy.errors import PolicyError
 from runtime.policy.latency import Latency
 from runtime.policy.policy import Failure
 from runtime.policy.spec import WorkerSpec
-from runtime.policy.worker.backends import abilities, load, normalise, uncertainty
+from runtime.policy.worker.backends import abilities, check_sight, load, normalise, uncertainty
 from runtime.policy.worker.errors import WrongShape, words
+from runtime.policy.worker.pictures import Pictures
 from runtime.policy.worker.wire import Can
 
 
@@ -48,6 +49,7 @@ class InlinePolicy:
         self._on_chunk = on_chunk
         self._clock = clock
         self._backend: Any = None
+        self._pictures: Pictures
         self._task = ""
         self._sequence = 0
 
@@ -58,6 +60,10 @@ class InlinePolicy:
         try:
             self._backend = load(spec.backend, spec.model, {**spec.options, **spec.given})
             self.can = abilities(self._backend) & Can.TASK
+            self._pictures = Pictures(spec.pictures, spec.cameras)
+            check_sight(spec.backend, self._backend, self._pictures.terms)
+            if self._pictures.terms:
+                self._backend.see(self._pictures.nothing())
             self.set_task(self._task)
             normalise(self._backend.infer(np.zeros_like(self.observation)), spec.horizon, spec.action_size)
         except Exception as error:
@@ -75,7 +81,11 @@ class InlinePolicy:
         self._sequence += 1
         start_ns = self._clock()
         try:
-            output = self._backend.infer(self.observation.copy())
+            observation = self.observation.copy()
+            pictures, frames = self._pictures.take(observation, start_ns)
+            if pictures:
+                self._backend.see(pictures)
+            output = self._backend.infer(observation)
             actions = normalise(output, self._spec.horizon, self._spec.action_size).astype(np.float64)
             unsure = uncertainty(self._backend)
         except Exception as error:
@@ -90,7 +100,8 @@ class InlinePolicy:
         now_ns = self._clock()
         self.inference.add(now_ns - start_ns)
         self.latency.add(now_ns - start_ns)
-        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, unsure))
+        seen = dict(zip(self._spec.cameras, frames, strict=True))
+        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, unsure, seen))
         return True
 
     def set_task(self, prompt: str) -> None:

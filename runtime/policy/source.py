@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -23,6 +23,18 @@ Between = Literal["interpolate", "hold"]
 Observe = Literal["now", "arrival"]
 
 
+class Dated(Protocol):
+    """Something with a name that was measured at some time."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """CLOCK_MONOTONIC time of the newest measurement, ns; 0 before the first."""
+
+
 class Source:
     """Asks one policy, and makes tracks of its chunks."""
 
@@ -39,8 +51,10 @@ class Source:
         *,
         between: Between = "interpolate",
         observe: Observe = "now",
+        cameras: Sequence[tuple[Dated, float]] = (),
     ) -> None:
-        """`sensors`: each with the age (s) up to which its reading will do."""
+        """`sensors`: each with the age (s) up to which its reading will do; `cameras`: likewise, those that
+        it sees."""
         self.name = name
         self.policy = policy
         self.scheduler = scheduler
@@ -53,7 +67,11 @@ class Source:
         self.running = False
         self._observation = observation
         self._actions = actions
-        self._sensors = [(sensor, round(max_age_s * 1e9)) for sensor, max_age_s in sensors]
+        aged: list[tuple[str, Dated, float]] = [
+            (f"sensor {each.name}", each, limit_s) for each, limit_s in sensors
+        ]
+        aged += [(f"camera {each.name}", each, limit_s) for each, limit_s in cameras]
+        self._aged = [(name, each, round(limit_s * 1e9)) for name, each, limit_s in aged]
         self._events = events
         held: Mask = actions.discrete if between == "interpolate" else np.ones_like(actions.discrete)
         self._held = held if held.any() else None
@@ -100,7 +118,7 @@ class Source:
         track = timeline.at(t0_ns)
         last = self._actions.raw(track.goals[track.row(t0_ns)]) if track else np.zeros(self._actions.size)
         complete = self._observation.build(self.policy.observation, seen, commands, last)
-        old = [sensor.name for sensor, limit_ns in self._sensors if now_ns - sensor.stamp_ns > limit_ns]
+        old = [name for name, each, limit_ns in self._aged if now_ns - each.stamp_ns > limit_ns]
         if old or not complete:
             self._look_away(old)
             return
@@ -159,7 +177,7 @@ class Source:
         if self._blind:
             return
         self._blind = True
-        lacking = [f"sensor {name} is too old" for name in old] or self._observation.missing()
+        lacking = [f"{name} is too old" for name in old] or self._observation.missing()
         self._events.emit(
             "policy.blind",
             f"the {self.name} is not asked, its observation is not complete: {', '.join(lacking)}",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from runtime.policy.worker.pictures import PictureTerm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,10 @@ class WorkerSpec:
     """Time between two actions, s."""
     action_size: int
     """A: values in an action."""
+    cameras: Mapping[str, int] = field(default_factory=dict)
+    """Cameras that it sees, with the descriptors of their frames; see `runtime.policy.worker.pictures`."""
+    pictures: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=lambda: {"terms": (), "ages": ()})
+    """How it sees them: the fields of all `PictureTerm` as `terms`, and of all `AgeTerm` as `ages`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The backend's own options; must fit into JSON."""
     python: str = sys.executable
@@ -53,4 +59,5 @@ class WorkerSpec:
             "period": self.period_s,
             "horizon": self.horizon,
             "action_size": self.action_size,
+            "pictures": [PictureTerm(*term).input for term in self.pictures["terms"]],
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,22 @@ from drivers.sensor import Sensor
 from drivers.state import Floats, Ints, JointState
 from runtime.policy.errors import TermsError
 from runtime.policy.tasks import Tasks
+from runtime.policy.worker.pictures import AgeTerm, PictureTerm
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 _JOINT_SOURCES = ("joint.position", "joint.velocity", "joint.torque")
 _TASK_SOURCES = ("task", "task.one_hot")
 _SOURCES = (
-    *(*_JOINT_SOURCES, "last_action", "command", *_TASK_SOURCES),
-    *("projected_gravity", "sensor.NAME.FIELD"),
+    *(*_JOINT_SOURCES, "last_action", "command", *_TASK_SOURCES, "projected_gravity"),
+    *("sensor.NAME.FIELD", "camera.NAME", "camera.NAME.age"),
 )
+_PICTURE_KEYS = ("width", "height", "layout", "colour", "dtype", "input")
 # A quaternion further from length 1 than this (squared) is not an orientation; all zeros would read as upright.
 _UNIT_TOLERANCE = 0.02
 _NO_DIRECTION = (math.nan, math.nan, math.nan)
+_LATER: Floats = np.zeros(1)
+"""In place of what only the worker knows."""
 
 
 class ObservationTerm(Options):
@@ -39,7 +43,9 @@ class ObservationTerm(Options):
     """Where the raw values come from: `joint.position` (rad), `joint.velocity` (rad/s), `joint.torque` (Nm),
     `last_action` (raw output of the policy), `command` (the operator's), `task` (id of the task in force),
     `task.one_hot` (1 for the task in force and 0 for each other one, in the config's order), `sensor.NAME.FIELD`,
-    or `projected_gravity` (direction of gravity in the sensor's frame, unit length)."""
+    `projected_gravity` (direction of gravity in the sensor's frame, unit length), `camera.NAME` (the newest frame,
+    which is no part of the vector: it goes to an input of its own) or `camera.NAME.age` (its age when the policy
+    is asked, s)."""
     joints: list[str] | None = None
     """Joints of a `joint.` source, in the policy's order; left out: all, in the robot's order."""
     names: list[str] | None = None
@@ -53,17 +59,42 @@ class ObservationTerm(Options):
     """Multiplied after that: one number, or one for each value."""
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The result is limited to plus and minus this."""
+    width: int | None = Field(default=None, ge=1, le=8192)
+    """Width of the picture of a camera, pixels: frames are resized. Left out: the camera's own."""
+    height: int | None = Field(default=None, ge=1, le=8192)
+    """Likewise its height."""
+    layout: Literal["hwc", "chw"] = "hwc"
+    """Order of a picture's axes: height, width, channels, or channels first."""
+    colour: Literal["rgb", "bgr", "gray"] = "rgb"
+    """Channels of a picture."""
+    dtype: Literal["uint8", "float32"] = "uint8"
+    """Numbers of a picture: 0 to 255 as they are, or `(raw - offset) * scale`, one number or one a channel."""
+    input: str | None = Field(default=None, min_length=1)
+    """The model's name for a picture. Left out: the camera's name."""
 
     @property
     def shows_task(self) -> bool:
         """Its values are those of the task in force."""
         return self.source in _TASK_SOURCES
 
+    @property
+    def camera(self) -> str:
+        """The camera that it shows, or whose frame's age it is; empty for none."""
+        return self.source.split(".")[1] if self.source.startswith("camera.") else ""
+
+    @property
+    def is_picture(self) -> bool:
+        """It is no part of the vector."""
+        return self.source.count(".") == 1 and self.camera != ""
+
     @field_validator("source")
     @classmethod
     def _source_exists(cls, source: str) -> str:
         parts = source.split(".")
-        if source not in _SOURCES[:-1] and not (len(parts) == 3 and parts[0] == "sensor" and all(parts)):
+        named = all(parts) and (
+            (parts[0] == "sensor" and len(parts) == 3) or (parts[0] == "camera" and parts[2:] in ([], ["age"]))
+        )
+        if source not in _SOURCES[:-3] and not (named and len(parts) > 1):
             raise ValueError(f"found {source!r}, expected one of {', '.join(_SOURCES)}")
         return source
 
@@ -78,9 +109,26 @@ class ObservationTerm(Options):
             problems.append("`sensor` goes with the source `projected_gravity` only")
         if self.source == "projected_gravity" and (self.sensor is None or self.sensor.count(".") != 1):
             problems.append('needs `sensor = "NAME.FIELD"`, the orientation as a quaternion w, x, y, z')
+        problems += self._picture_problems()
         if problems:
             raise ValueError(f"term {self.source}: {'; '.join(problems)}")
         return self
+
+    def _picture_problems(self) -> list[str]:
+        if not self.is_picture:
+            wrong = [key for key in _PICTURE_KEYS if key in self.model_fields_set]
+            return [f"`{key}` goes with a picture (source `camera.NAME`) only" for key in wrong]
+        problems = [] if self.clip is None else ["`clip` does not go with a picture"]
+        channels = 1 if self.colour == "gray" else 3
+        for key in ("offset", "scale"):
+            value = getattr(self, key)
+            if key in self.model_fields_set and self.dtype == "uint8":
+                problems.append(f'`{key}` goes with dtype = "float32" only')
+            elif isinstance(value, list) and len(value) != channels:
+                problems.append(
+                    f"{key} has {len(value)} numbers, expected one, or one for each of {channels} channels"
+                )
+        return problems
 
 
 class ActionTerm(Options):
@@ -132,6 +180,7 @@ class ObservationBuilder:
             self._add_source(source, joints)
         self._add_source("last_action", [str(place) for place in range(action_size)])
         self._add_source("command", commands)
+        self._add_source("age", ["frame"])
         self._add_source("task", ["id"])
         self._add_source("task.one_hot", [task.name for task in self.tasks.all])
         self._fields: dict[str, range] = {}
@@ -149,9 +198,20 @@ class ObservationBuilder:
         offset: list[float] = []
         scale: list[float] = []
         clip: list[float] = []
+        self.pictures: list[PictureTerm] = []
+        """What goes beside the vector. Sizes of 0 are those of the camera."""
+        self.ages: list[AgeTerm] = []
+        """What the worker writes into the vector, where this leaves zeros."""
         for number, term in enumerate(terms, 1):
+            if term.is_picture:
+                self.pictures.append(_picture(term))
+                continue
             own: list[str] = []
             places = self._find(term, own)
+            if term.camera and places:
+                limit = math.inf if term.clip is None else term.clip
+                (shift,), (factor,) = _spread("offset", term.offset, 1, own), _spread("scale", term.scale, 1, own)
+                self.ages.append(AgeTerm(term.camera, len(index), shift, factor, limit))
             if places:
                 offset += _spread("offset", term.offset, len(places), own)
                 scale += _spread("scale", term.scale, len(places), own)
@@ -187,6 +247,7 @@ class ObservationBuilder:
                 state.torque,
                 last_action,
                 command,
+                _LATER,
                 self.tasks.values,
                 *[sensor.values for sensor in self._sensors],
                 self._gravity,
@@ -225,6 +286,8 @@ class ObservationBuilder:
             elif not places:
                 problems.append("the robot has no such values")
             return [places.get(name, 0) for name in _choose(kind, wanted, list(places), problems)]
+        if term.camera:
+            return list(self._places["age"].values())
         field = term.source if term.source != "projected_gravity" else f"sensor.{term.sensor}"
         found = self._fields.get(field)
         if found is None:
@@ -291,6 +354,14 @@ class ActionMap:
         """The other way round: raw actions, shape (..., A), for goal angles, rad, shape (..., joints)."""
         raw: Floats = (goals.take(self._index, axis=-1) - self._offset) * self._inverse
         return raw
+
+
+def _picture(term: ObservationTerm) -> PictureTerm:
+    channels = 1 if term.colour == "gray" else 3
+    offset, scale = _spread("offset", term.offset, channels, []), _spread("scale", term.scale, channels, [])
+    size = (term.width or 0, term.height or 0)
+    name = term.input or term.camera
+    return PictureTerm(term.camera, name, *size, term.layout, term.colour, term.dtype, offset, scale)
 
 
 def _task_problems(source: str, tasks: Tasks) -> list[str]:

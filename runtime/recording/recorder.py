@@ -148,6 +148,7 @@ class Recorder:
                 "seam_fade_s": seam.fade_s,
                 **task.recorded(),
                 **({"uncertainty": chunk.uncertainty} if math.isfinite(chunk.uncertainty) else {}),
+                "cameras": {name: {"number": n, "mono_ns": ns} for name, (n, ns) in chunk.frames.items()},
                 "first": first,
             }
             self._tell("/chunks", arrived_ns, about, (width, chunk.actions[first : first + rows].tobytes()))

@@ -52,6 +52,7 @@ _CHUNK_SCHEMA = {
         "task_id": {"type": "number"},
         "prompt": {"type": "string"},
         "uncertainty": {"type": "number"},
+        "cameras": {"type": "object"},
         "first": {"type": "integer"},
         "actions": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
     },

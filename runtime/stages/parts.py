@@ -16,9 +16,9 @@ from typing import Any
 from runtime.config.config import Config
 from runtime.reload import CHANGEABLE, flat
 
-_COUNTS = re.compile(r"(control|safety|degraded|policy|bus|joint|sensor)\b")
-_PLACES = re.compile(r"policy\.(fallback\.)?(model|python|sha256)")
-_ENTRIES = re.compile(r"(?:bus|joint|sensor)\.\w+|\w+")
+_COUNTS = re.compile(r"(control|safety|degraded|policy|bus|joint|sensor|cameras)\b")
+_PLACES = re.compile(r"policy\.(fallback\.)?(model|python|sha256)|cameras\.\w+\.(python|file)")
+_ENTRIES = re.compile(r"(?:bus|joint|sensor|cameras)\.\w+|\w+")
 """The part that a key belongs to: `joint.elbow` of `joint.elbow.kp`, `control` of `control.rate`."""
 
 

@@ -9,6 +9,11 @@ import pytest
 
 Mistakes = Callable[[dict[str, Any]], list[str]]
 
+CAMERAS = {
+    name: {"type": "v4l2", "device": "/dev/video0", "width": 64, "height": 48, "rate": rate}
+    for name, rate in (("top", 30.0), ("wrist", 15.0))
+}
+
 MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"recording.quality.success": {"sensor": "imv.gyro", "min": 1}},
@@ -31,6 +36,19 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"recording.quality.success": {"sensor": "imu.gyro", "min": 2, "max": 1}},
         ["recording.quality.success: min 2.0 is above max 1.0; give the lower number as min"],
+    ),
+    (
+        {"cameras": CAMERAS, "recording.video": {"rate": 40, "camera": {"wrst": {}, "wrist": {"rate": 20}}}},
+        [
+            'recording.video.camera.wrst: found an unknown camera, expected "top" or "wrist"; '
+            'did you mean "wrist"?',
+            "recording.video.rate: found 40, expected at most cameras.top.rate (30 Hz); lower it",
+            "recording.video.camera.wrist.rate: found 20, expected at most cameras.wrist.rate (15 Hz); lower it",
+        ],
+    ),
+    (
+        {"recording.video": {"width": 64}},
+        ["recording.video: found one of width and height, expected both or none; add the other one"],
     ),
 ]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 
 import numpy as np
 import pytest
 
+from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
+from runtime.policy.worker.pictures import PictureTerm
+
 # Of make_policy.py.
 HORIZON, SIZE, PIXELS = 8, 3, 32
-VALUES = SIZE + PIXELS * PIXELS * 3
 KEYS = {
     "observation.state": [0, SIZE],
-    "observation.images.front": {"values": [SIZE, VALUES], "shape": [PIXELS, PIXELS, 3]},
+    "observation.images.front": {"picture": "front", "size": [PIXELS, PIXELS]},
 }
 LOADING_S = 120.0
 
@@ -33,7 +36,15 @@ def port():
         return probe.getsockname()[1]
 
 
-def bench_of(rig, port, folder, **more):
+@pytest.fixture
+def camera():
+    """Frames as a camera's process leaves them."""
+    descriptor = create(FrameLayout(PIXELS, PIXELS))
+    yield descriptor
+    os.close(descriptor)
+
+
+def bench_of(rig, port, folder, camera, **more):
     options = {
         "url": f"grpc://127.0.0.1:{port}",
         "keys": KEYS,
@@ -41,14 +52,19 @@ def bench_of(rig, port, folder, **more):
         "type": "act",
         "device": "cpu",
     }
-    shapes = {"observation_size": VALUES, "horizon": HORIZON, "action_size": SIZE}
-    return rig(backend="lerobot", options=options, **shapes, **more)
+    shapes = {"observation_size": SIZE, "horizon": HORIZON, "action_size": SIZE}
+    term = PictureTerm("front", "front", PIXELS, PIXELS, "hwc", "rgb", "uint8", [0] * 3, [1] * 3)
+    seen = {"cameras": {"front": camera}, "pictures": {"terms": [term], "ages": []}}
+    bench = rig(backend="lerobot", options=options, **shapes, **seen, **more)
+    bench.camera = FrameWriter(camera)
+    return bench
 
 
 async def ask(bench, case):
     """Until there is an answer to the observation of `case`."""
     seen = len(bench.chunks)
-    bench.worker.observation[:] = [*case["state"], *np.ravel(case["picture"])]
+    bench.worker.observation[:] = case["state"]
+    bench.camera.write(np.asarray(case["picture"], np.uint8), bench.now())
     assert bench.worker.request(bench.now())
     await bench.until(lambda: len(bench.chunks) > seen or not bench.worker.busy, "an answer")
     return bench.chunks[-1].actions if len(bench.chunks) > seen else None
@@ -61,10 +77,10 @@ async def until_answered(bench, case):
     return actions
 
 
-async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, tmp_path):
+async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, camera, tmp_path):
     folder, cases = policy
     peer("lerobot", "server.py", str(tmp_path), str(port))
-    bench = bench_of(rig, port, folder)
+    bench = bench_of(rig, port, folder, camera)
     await bench.worker.start()
     await bench.until(lambda: bench.worker.ready, "the server", LOADING_S)
     # The last two are the same: without must_go the server would leave one out.
@@ -73,10 +89,10 @@ async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, tmp_
     assert len(np.unique(bench.chunks[-1].actions)) == HORIZON * SIZE, "any mistake in the order shows"
 
 
-async def test_it_is_killed_and_started_again(rig, peer, policy, port, tmp_path):
+async def test_it_is_killed_and_started_again(rig, peer, policy, port, camera, tmp_path):
     folder, cases = policy
     server = peer("lerobot", "server.py", str(tmp_path), str(port))
-    bench = bench_of(rig, port, folder)
+    bench = bench_of(rig, port, folder, camera)
     await bench.worker.start()
     await bench.until(lambda: bench.worker.ready, "the server", LOADING_S)
     pid = bench.worker.pid
@@ -89,8 +105,8 @@ async def test_it_is_killed_and_started_again(rig, peer, policy, port, tmp_path)
     assert set(bench.worker.failures) == {"unavailable"}
 
 
-async def test_it_cannot_load_the_policy(rig, peer, port, tmp_path):
+async def test_it_cannot_load_the_policy(rig, peer, port, camera, tmp_path):
     peer("lerobot", "server.py", str(tmp_path), str(port))
-    bench = bench_of(rig, port, tmp_path / "nothing")
+    bench = bench_of(rig, port, tmp_path / "nothing", camera)
     await bench.worker.start()
     assert "cannot load the policy" in (await bench.failure("error", LOADING_S)).message

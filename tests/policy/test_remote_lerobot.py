@@ -90,7 +90,7 @@ class TestWellServed:
         assert server.observations[0].observation == {"value_0": 0.5, "value_1": 2.0, "task": "pick"}
 
     def test_a_picture_goes_in_pieces(self, server, client):
-        keys = {**KEYS, "observation.images.front": Part(0, 3, (1, 1, 3), (1000, 1600))}
+        keys = {**KEYS, "observation.images.front": Part(picture="front", size=(1000, 1600))}
         peer = client(server, keys)
         features = server.policy.lerobot_features["observation.images.front"]
         assert features == {"dtype": "image", "shape": (1000, 1600, 3), "names": ["height", "width", "channels"]}
@@ -264,9 +264,9 @@ class TestOptions:
     def test_a_picture_cannot_go_as_jpeg(self):
         keys = {
             "observation.state": [0, 3],
-            "observation.images.front": {"values": [3, 15], "shape": [2, 2, 3], "quality": 90},
+            "observation.images.front": {"picture": "front", "size": [2, 2], "quality": 90},
         }
-        with pytest.raises(BackendError, match="without quality"):
+        with pytest.raises(BackendError, match="size and without quality"):
             LeRobotBackend("", {**GIVEN, **options(1, keys=keys)})
 
 

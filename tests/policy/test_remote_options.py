@@ -51,11 +51,11 @@ def test_what_is_left_out():
         ({"keys": {"state": [-1, 3]}}, "keys: found"),
         ({"keys": {"state": [0, 1, 2]}}, "keys: found"),
         ({"keys": {"state": [0.0, 1.0]}}, "keys: found"),
-        ({"keys": {"image": {"values": [0, 11], "shape": [2, 2, 3]}}}, "keys: found"),
-        ({"keys": {"image": {"values": [0, 4], "shape": [2, 2, 1]}}}, "keys: found"),
-        ({"keys": {"image": {"values": [0, 12], "shape": [2, 2, 3], "size": [8]}}}, "keys: found"),
-        ({"keys": {"image": {"values": [0, 12], "shape": [2, 2, 3], "quality": 0}}}, "keys: found"),
-        ({"keys": {"image": {"values": [0, 12], "shape": [2, 2, 3], "scale": 2}}}, "keys: found"),
+        ({"keys": {"image": {"picture": ""}}}, "keys: found"),
+        ({"keys": {"image": {"picture": 3}}}, "keys: found"),
+        ({"keys": {"image": {"picture": "front", "size": [8]}}}, "keys: found"),
+        ({"keys": {"image": {"picture": "front", "quality": 0}}}, "keys: found"),
+        ({"keys": {"image": {"picture": "front", "scale": 2}}}, "keys: found"),
         ({"columns": [2, 1]}, "columns: found"),
         ({"prompt": 1}, "prompt: found 1, expected a text"),
         ({"ca": "/no/such.pem"}, "ca: found .*, expected the whole path of a PEM file that is there"),
@@ -98,28 +98,26 @@ def test_all_mistakes_are_told_at_once():
 
 def test_the_observation_goes_under_the_names_of_the_server():
     parts = Parts("openpi", options(keys={"observation/state": [0, 2], "gripper": [2, 3]}).keys)
-    sent = parts.of(np.array([1, 2, 3], np.float32))
+    sent = parts.of(np.array([1, 2, 3], np.float32), {})
     assert {name: values.tolist() for name, values in sent.items()} == {
         "observation/state": [1, 2],
         "gripper": [3],
     }
     with pytest.raises(WrongShape, match=r"'gripper' takes the values 2 to 3, but .* config give 2"):
-        parts.of(np.zeros(2, np.float32))
+        parts.of(np.zeros(2, np.float32), {})
 
 
 def test_a_picture_goes_as_an_array_or_as_a_file():
-    picture = np.zeros((8, 16, 3))
-    picture[:, :, 0] = 300.0
-    picture[:, :, 1] = -1.0
-    vector = np.concatenate(([7.0], picture.ravel())).astype(np.float32)
-    shared = {"values": [1, vector.size], "shape": [8, 16, 3]}
+    picture = np.zeros((8, 16, 3), np.uint8)
+    picture[:, :, 0] = 255
+    shared = {"picture": "front"}
     keys = {
         "state": [0, 1],
         "plain": shared,
         "small": {**shared, "size": [4, 4]},
         "file": {**shared, "size": [32, 32], "quality": 90},
     }
-    sent = Parts("openpi", options(keys=keys).keys).of(vector)
+    sent = Parts("openpi", options(keys=keys).keys).of(np.array([7], np.float32), {"front": picture})
     assert sent["state"].tolist() == [7.0]
     assert sent["plain"].dtype == np.uint8
     assert sent["plain"].shape == (8, 16, 3)
@@ -146,8 +144,9 @@ def test_pictures_keep_their_proportions(height, width):
 
 
 def test_a_picture_of_the_right_size_stays_as_it_is():
-    parts = Parts("openpi", {"image": Part(0, 12, (2, 2, 3), (2, 2))})
-    assert parts.of(np.arange(12, dtype=np.float32))["image"].ravel().tolist() == list(range(12))
+    parts = Parts("openpi", {"image": Part(picture="front", size=(2, 2))})
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert parts.of(np.zeros(0, np.float32), {"front": picture})["image"].ravel().tolist() == list(range(12))
 
 
 @pytest.mark.parametrize(
@@ -194,3 +193,18 @@ def test_the_key_comes_from_systemd_or_the_environment(tmp_path, monkeypatch):
     with pytest.raises(BackendError, match=r"policy\.key: found more than one word") as caught:
         api_key()
     assert "Evil" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ({}, "'image' takes the picture 'front'; found none"),
+        ({"back": np.zeros((2, 2, 3), np.uint8)}, "found back"),
+        ({"front": np.zeros((2, 2, 3), np.float32)}, "needs uint8"),
+        ({"front": np.zeros((3, 2, 2), np.uint8)}, r"found uint8 of shape \[3, 2, 2\]"),
+    ],
+)
+def test_a_picture_that_cannot_be_sent(pictures, message):
+    parts = Parts("openpi", {"image": Part(picture="front", quality=90)})
+    with pytest.raises(WrongShape, match=message):
+        parts.of(np.zeros(0, np.float32), pictures)

@@ -83,12 +83,13 @@ def test_an_input_that_does_not_fit_the_observation(server, kind, shape, error):
 
 def test_a_picture_and_a_prompt(server):
     server.inputs |= {"image": ("UINT8", [-1, -1, -1, 3]), "file": ("BYTES", [-1, 1]), "task": ("BYTES", [1])}
-    picture = {"values": [0, 48], "shape": [4, 4, 3]}
+    picture = {"picture": "front"}
     keys = {"state": [0, 5], "image": picture, "file": {**picture, "quality": 90}}
     asked = backend(server, keys=keys, prompt="task")
     assert backends.abilities(asked) == Can.TASK
     asked.set_task("höher")
-    asked.infer(np.arange(48, dtype=np.float32))
+    asked.see({"front": np.arange(48, dtype=np.uint8).reshape(4, 4, 3)})
+    asked.infer(np.arange(5, dtype=np.float32))
     (seen,) = server.seen
     assert seen["image"].shape == (1, 4, 4, 3)
     assert seen["image"].ravel().tolist() == list(range(48))

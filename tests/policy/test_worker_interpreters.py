@@ -114,7 +114,7 @@ async def test_an_interpreter_that_is_too_old(rig):
     python = old_python()
     if python is None:
         pytest.skip("no Python older than 3.9 is installed here")
-    with pytest.raises(PolicyError, match=r"the policy worker needs 3\.9 or newer"):
+    with pytest.raises(PolicyError, match=r"policy\.python is Python .*; its process needs 3\.9 or newer"):
         await rig(python=python).worker.start()
 
 

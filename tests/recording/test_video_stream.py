@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -50,6 +51,11 @@ class Rig:
         return sorted(self.folder.glob("ready/*/*.mcap"), key=lambda path: path.stat().st_mtime_ns)
 
 
+def source(memory: int) -> Any:
+    """What the daemon's side of a camera tells of its frames."""
+    return SimpleNamespace(name="wrist", layout=LAYOUT, descriptor=memory, options=SimpleNamespace(rate=RATE))
+
+
 async def show(camera: FrameWriter, rig: Rig) -> None:
     while True:
         grey = 40 if rig.frozen else 40 + 5 * (len(rig.times) % 30)
@@ -61,7 +67,7 @@ async def show(camera: FrameWriter, rig: Rig) -> None:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     memory, events = create(LAYOUT), Events()
-    stream = VideoStream("wrist", LAYOUT, memory, RATE, Video(), events)
+    stream = VideoStream(source(memory), Video(), events)
     rules = KeepRules(segment_s=1.0)
     recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, quality=QUALITY, videos={"wrist": stream})
     stream.start()
@@ -184,7 +190,7 @@ def test_what_is_recorded_follows_the_config() -> None:
 
 async def test_a_frame_that_finds_no_room_ends_the_encoder_with_words(tmp_path: Path) -> None:
     events, memory = Events(), create(LAYOUT)
-    stream = VideoStream("wrist", LAYOUT, memory, RATE, Video(codec="jpeg"), events)
+    stream = VideoStream(source(memory), Video(codec="jpeg"), events)
     stream.ring = PacketRing(100)
     stream.start()
     await until(lambda: stream.encoder)

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol
 
@@ -41,13 +41,13 @@ REMOTE = {
 }
 """Those whose model is on another computer; `reflexd check` reads their options with `remote.options`."""
 
-GIVEN = ("threads", "timeout", "period", "horizon", "action_size")
+GIVEN = ("threads", "timeout", "period", "horizon", "action_size", "pictures")
 """Options that every backend is given beside the config's: threads for one inference, the longest time for one
-(s), time between two actions (s), H and A."""
+(s), time between two actions (s), H, A, and the names of the pictures that it will `see`."""
 
 
 class Backend(Protocol):
-    """A loaded model. It may have more methods. Two make it able to do more, unless they are None after the first
+    """A loaded model. It may have more methods. They make it able to do more, unless they are None after the first
     inference:
 
     `continue_plan(observation, plan, delay)` answers like `infer`, with a chunk that continues `plan`, float32,
@@ -55,6 +55,9 @@ class Backend(Protocol):
     numbers. The first `delay` rows are expected to have run when the answer arrives.
 
     `set_task(prompt)` says what to do from the next inference on; called once before the first.
+
+    `see(pictures)` shows what the next inference is about: arrays by the names of the config's picture terms. A
+    backend without it cannot be given any.
 
     `close()` lets go of what it holds, where the process goes on without it.
 
@@ -82,6 +85,12 @@ def uncertainty(backend: Backend) -> float:
     """How unsure it is of its last answer; NaN where it does not say. Raises what makes no number."""
     told = getattr(backend, "uncertainty", None)
     return math.nan if told is None else float(told)
+
+
+def check_sight(name: str, backend: Backend, pictures: Sequence[object]) -> None:
+    """Raises BackendError when there are pictures for a backend that does not take any."""
+    if pictures and not callable(getattr(backend, "see", None)):
+        raise BackendError(f"backend {name} takes no pictures: it has no method `see`; remove the camera's terms")
 
 
 @dataclass(frozen=True)

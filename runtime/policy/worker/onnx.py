@@ -5,20 +5,24 @@ Runs in the worker's interpreter: Python 3.9, numpy, the standard library and on
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Optional
+from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.policy.worker.backends import TEXT, check_options
-from runtime.policy.worker.errors import BackendError
+from runtime.policy.worker.errors import BackendError, WrongShape
 from runtime.policy.worker.prefix import Prefix
 from runtime.policy.worker.session import OPTIONS, open_session
 from runtime.policy.worker.tensors import fit, pick
 
+_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+"""Of pictures."""
+
 
 class OnnxBackend:
-    """A model with one float32 input; `input` and `output` choose where it has more than one.
+    """A model with one float32 input; `input` and `output` choose where it has more than one. Pictures go to
+    inputs of their own, by their names; a model that sees may do without the other.
 
     `plan` and `delay` name two more inputs of a model that was trained to continue a plan, see `prefix`.
     """
@@ -40,15 +44,20 @@ class OnnxBackend:
         self._prefix = Prefix(inputs, options) if "plan" in options or "delay" in options else None
         self.continue_plan: Optional[Callable[..., npt.NDArray[Any]]] = self._run if self._prefix else None
         """As in `Backend`; None where the model has no inputs for it."""
-        others = [name for name in inputs if self._prefix is None or name not in self._prefix.names]
-        chosen = inputs[pick("input", others, options.get("input"))]
-        if chosen.type != "tensor(float)":
-            raise BackendError(
-                f"input {chosen.name!r} is a {chosen.type}, expected tensor(float); export it as float32"
-            )
-        self._input = chosen.name
-        self._shape = list(chosen.shape)
+        self._inputs = inputs
+        self._pictures: dict[str, npt.NDArray[Any]] = {}
+        self._input = self._vector(options)
         self._outputs = [pick("output", outputs, options.get("output"))]
+
+    def see(self, pictures: Mapping[str, npt.NDArray[Any]]) -> None:
+        """As in `Backend`. Raises BackendError or WrongShape when the model has no such input."""
+        for name, picture in pictures.items():
+            found = self._inputs[name]
+            if _TYPES.get(found.type) != picture.dtype:
+                raise BackendError(
+                    f"input {name!r} is a {found.type}, but the picture is {picture.dtype}; set `dtype`"
+                )
+            self._pictures[name] = picture.reshape(_batch(name, list(found.shape), picture.shape))
 
     def infer(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Run the model. Raises WrongShape when the observation does not fit its input."""
@@ -57,8 +66,44 @@ class OnnxBackend:
     def _run(
         self, observation: npt.NDArray[np.float32], plan: npt.NDArray[np.float32], delay: int
     ) -> npt.NDArray[Any]:
-        feeds = {self._input: observation.reshape(fit(self._input, self._shape, observation.size))}
+        feeds = dict(self._pictures)
+        if self._input:
+            shape = list(self._inputs[self._input].shape)
+            feeds[self._input] = observation.reshape(fit(self._input, shape, observation.size))
         if self._prefix is not None:
             feeds.update(self._prefix.feeds(plan, delay))
         output: npt.NDArray[Any] = self._session.run(self._outputs, feeds)[0]
         return output
+
+    def _vector(self, options: dict[str, Any]) -> str:
+        """The input for the vector, to which no picture and no plan goes; "" for none. Raises BackendError."""
+        pictures = options.get("pictures", ())
+        for name in pictures:
+            if name not in self._inputs:
+                known = ", ".join(map(repr, self._inputs))
+                raise BackendError(
+                    f"the model has no input {name!r} for a picture; found {known}; correct the term's `input`"
+                )
+        taken = {*pictures, *(self._prefix.names if self._prefix is not None else ())}
+        others = [name for name in self._inputs if name not in taken]
+        if pictures and not others:
+            return ""
+        chosen = self._inputs[pick("input", others, options.get("input"))]
+        if chosen.type != "tensor(float)":
+            raise BackendError(
+                f"input {chosen.name!r} is a {chosen.type}, expected tensor(float); export it as float32"
+            )
+        return str(chosen.name)
+
+
+def _batch(name: str, shape: Sequence[Any], picture: Sequence[int]) -> list[int]:
+    """The shape that a picture takes for an input: a batch of one where it has that. Raises WrongShape."""
+    wanted = [*[1] * (len(shape) - len(picture)), *picture]
+    if len(wanted) == len(shape):
+        fits = [not isinstance(shape[axis], int) or shape[axis] == wanted[axis] for axis in range(len(shape))]
+        if all(fits):
+            return wanted
+    raise WrongShape(
+        f"input {name!r} of the model has shape {list(shape)}, but the picture has {list(picture)}; compare "
+        "width, height, layout and colour of the term with the model"
+    )

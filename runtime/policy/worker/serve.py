@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from runtime.policy.worker import wire
-from runtime.policy.worker.backends import abilities, load, normalise, uncertainty
+from runtime.policy.worker.backends import abilities, check_sight, load, normalise, uncertainty
 from runtime.policy.worker.errors import Unavailable, WrongShape, words
 from runtime.policy.worker.memory import SharedMemory
+from runtime.policy.worker.pictures import Pictures
 
 # Between two tries to warm up a backend that is not there yet.
 _RETRY_S = 1.0
@@ -33,9 +34,13 @@ class Server:
         start_ns = time.monotonic_ns()
         self._memory = SharedMemory(settings["memory"])
         os.close(settings["memory"])
+        self._pictures = Pictures(settings["pictures"], settings["cameras"])
+        for descriptor in settings["cameras"].values():
+            os.close(descriptor)
         self._latency_ns = int(settings["latency_s"] * 1e9)
         options = {**settings["options"], **settings["given"]}
         self._backend = load(settings["backend"], settings["model"], options)
+        check_sight(settings["backend"], self._backend, self._pictures.terms)
         self._can = abilities(self._backend)
         if self._can & wire.Can.TASK:
             self._backend.set_task(settings["task"])
@@ -66,6 +71,8 @@ class Server:
         start_ns = time.monotonic_ns()
         status, text = wire.OK, self._name
         try:
+            if self._pictures.terms:
+                self._backend.see(self._pictures.nothing())
             self._infer(np.zeros_like(self._memory.observation), wire.Request(0, 0))
         except Unavailable as error:
             status, text = wire.UNAVAILABLE, words(error)
@@ -87,9 +94,14 @@ class Server:
     def _answer(self, request: wire.Request) -> wire.Reply:
         start_ns = time.monotonic_ns()
         status, text, unsure = wire.OK, "", math.nan
+        frames: list[tuple[int, int]] = []
         try:
             # A copy: a backend may keep it, and the daemon writes the next one into the same place.
-            self._infer(self._memory.observation.copy(), request)
+            observation = self._memory.observation.copy()
+            pictures, frames = self._pictures.take(observation, start_ns)
+            if pictures:
+                self._backend.see(pictures)
+            self._infer(observation, request)
             unsure = uncertainty(self._backend)
         except Unavailable as error:
             status, text = wire.UNAVAILABLE, words(error)
@@ -103,4 +115,6 @@ class Server:
         done_ns = time.monotonic_ns()
         infer_ns = done_ns - start_ns
         horizon, size = self._memory.chunk.shape
-        return wire.Reply(status, request.sequence, request.t0_ns, infer_ns, done_ns, horizon, size, text, unsure)
+        return wire.Reply(
+            status, request.sequence, request.t0_ns, infer_ns, done_ns, horizon, size, text, unsure, tuple(frames)
+        )

@@ -34,7 +34,8 @@ MESSAGE_MAX = 8192
 
 _REQUEST = struct.Struct("<BxxxxxxxqqII")
 _HELLO = struct.Struct("<BBBxxxxxqq")
-_REPLY = struct.Struct("<BBxxxxxxqqqqIId")
+_REPLY = struct.Struct("<BBBxxxxxqqqqIId")
+_FRAME = struct.Struct("<qq")
 
 
 def _encode(text: str, room: int) -> bytes:
@@ -107,12 +108,16 @@ class Reply:
     """What went wrong, when something did."""
     uncertainty: float = math.nan
     """How unsure the policy is of the chunk, in its own unit; NaN where it does not say."""
+    frames: tuple[tuple[int, int], ...] = ()
+    """Number and capture time (CLOCK_MONOTONIC, ns) of the frame that was shown of each camera, in the order of
+    the settings."""
 
     def pack(self) -> bytes:
         """The message as bytes, its text cut to fit."""
         head = _REPLY.pack(
             REPLY,
             self.status,
+            len(self.frames),
             self.sequence,
             self.t0_ns,
             self.infer_ns,
@@ -120,7 +125,7 @@ class Reply:
             self.horizon,
             self.action_size,
             self.uncertainty,
-        )
+        ) + b"".join(_FRAME.pack(*frame) for frame in self.frames)
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
 
@@ -138,9 +143,12 @@ def parse(message: bytes) -> Hello | Reply:
     """The worker's message in `message`. Raises ValueError when it is none."""
     kind = message[0] if message else 0
     if kind == REPLY and len(message) >= _REPLY.size:
-        _, status, sequence, t0_ns, infer_ns, done_ns, horizon, size, unsure = _REPLY.unpack_from(message)
-        text = message[_REPLY.size :].decode("utf-8", "replace")
-        return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text, unsure)
+        _, status, count, sequence, t0_ns, infer_ns, done_ns, horizon, size, unsure = _REPLY.unpack_from(message)
+        end = _REPLY.size + count * _FRAME.size
+        if len(message) >= end:
+            frames = tuple(_FRAME.iter_unpack(message[_REPLY.size : end]))
+            text = message[end:].decode("utf-8", "replace")
+            return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text, unsure, frames)
     if kind == HELLO and len(message) >= _HELLO.size:
         _, status, can, load_ns, warm_ns = _HELLO.unpack_from(message)
         return Hello(status, load_ns, warm_ns, can, message[_HELLO.size :].decode("utf-8", "replace"))

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from runtime.cameras.camera import Camera
 from runtime.child.backoff import Backoff
 from runtime.child.process import ChildProcess
 from runtime.config.video import VideoStream as Options
@@ -38,17 +39,14 @@ class VideoStream:
 
     def __init__(
         self,
-        camera: str,
-        layout: FrameLayout,
-        descriptor: int,
-        rate: float,
+        camera: Camera,
         options: Options,
         events: Events,
         cpus: Sequence[int] = (),
     ) -> None:
-        """`layout`, `descriptor`, `rate` (Hz): of the camera's frames. `cpus`: where the process may run, empty
-        for anywhere. Raises OSError without memory."""
-        picture = picture_of(layout, rate, options)
+        """`cpus`: where the process may run, empty for anywhere. Raises OSError without memory."""
+        rate = camera.options.rate
+        picture = picture_of(camera.layout, rate, options)
         self.rate = picture.rate
         """Of the recorded frames, Hz."""
         self.ring = PacketRing(_capacity(picture, options))
@@ -56,8 +54,8 @@ class VideoStream:
         """What encodes, in words; empty while nothing does."""
         self.failed = ""
         """Why nothing is recorded of this camera now; empty while all is well."""
-        self._camera = camera
-        self._memory = descriptor
+        self._camera = camera.name
+        self._memory = camera.descriptor
         self._events = events
         settings = {"codec": options.codec, "camera_rate": rate, "picture": asdict(picture), "cpus": list(cpus)}
         self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(settings))

@@ -5,7 +5,7 @@ Runs in the worker's interpreter: Python 3.9, numpy and the standard library onl
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Mapping, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class RemoteBackend:
         self._peer = peer
         self._link = Link(peer, options.url, options.deadline_s)
         self._prompt = ""
+        self._pictures: Mapping[str, npt.NDArray[Any]] = {}
         self._told = False
         """The daemon was told that plans can be continued, because we were asked."""
 
@@ -50,6 +51,10 @@ class RemoteBackend:
 
     def _set_task(self, prompt: str) -> None:
         self._prompt = prompt
+
+    def see(self, pictures: Mapping[str, npt.NDArray[Any]]) -> None:
+        """As of a `Backend`."""
+        self._pictures = pictures
 
     def infer(self, observation: _Vector) -> npt.NDArray[Any]:
         """The server's actions. Raises Unavailable, at the deadline at the latest."""
@@ -74,7 +79,7 @@ class RemoteBackend:
                 raise BackendError(f"{self._options.url}: the server does not continue plans any more")
 
     def _ask(self, observation: _Vector, more: dict[str, Any]) -> npt.NDArray[Any]:
-        request = {**self._parts.of(observation), **more}
+        request = {**self._parts.of(observation, self._pictures), **more}
         if self._options.prompt:
             request[self._options.prompt] = self._prompt
         return self._options.chunk(self._link.ask(request))

@@ -80,11 +80,12 @@ def policy(kind: str, model: str, device: str, horizon: int, keys: Mapping[str, 
 
 
 def _feature(part: Part) -> dict[str, Any]:
-    if part.shape is None:
+    if not part.picture:
         # The server puts the state together in the order of these names, so any will do.
         size = part.stop - part.start
         return {"dtype": "float32", "shape": (size,), "names": [_value(i) for i in range(size)]}
-    height, width = part.size or part.shape[:2]
+    assert part.size is not None  # `Kind.only`
+    height, width = part.size
     return {"dtype": "image", "shape": (height, width, 3), "names": ["height", "width", "channels"]}
 
 

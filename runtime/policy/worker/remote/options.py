@@ -71,13 +71,13 @@ KINDS: dict[str, Kind] = {
 
 
 class Part(NamedTuple):
-    """Some values of the observation: a vector, or a picture."""
+    """Some values of the observation, or a picture."""
 
-    start: int
-    stop: int
+    start: int = 0
+    stop: int = 0
     """The first value, and the one after the last."""
-    shape: tuple[int, int, int] | None = None
-    """Of a picture: height, width, 3; its values are 0 to 255."""
+    picture: str = ""
+    """Which picture, by its `input` in the observation; empty for values."""
     size: tuple[int, int] | None = None
     """Height and width that it is made to fit into; None: it stays as it is."""
     quality: int | None = None
@@ -159,14 +159,14 @@ def read(name: str, options: Mapping[str, Any]) -> RemoteOptions:
         "keys",
         {},
         lambda value: isinstance(value, dict) and bool(value) and all(_part(each) for each in value.values()),
-        'the server\'s names and their values in the observation, as { "state" = [0, 7] }; a picture as '
-        '{ "image" = { values = [7, 3079], shape = [32, 32, 3], size = [224, 224], quality = 90 } }',
+        'the server\'s names and their values in the observation, as { "state" = [0, 7] }; a picture, by its '
+        'name there, as { "image" = { picture = "front", size = [224, 224], quality = 90 } }',
     )
     if kind.only and "keys" not in problems and not _fit(keys, *kind.only):
         vector, picture = kind.only
         problems["keys"] = (
-            f"found {', '.join(keys)}, expected {vector} and pictures called {picture}NAME without quality: the "
-            "server takes nothing else"
+            f"found {', '.join(keys)}, expected {vector} and pictures called {picture}NAME with size and without "
+            "quality: the server takes nothing else"
         )
     columns = take(
         "columns",
@@ -209,24 +209,21 @@ def _part(value: Any) -> Part | None:
     """None where it is none."""
     if _is_range(value):
         return Part(value[0], value[1])
-    if not isinstance(value, dict) or set(value) - {"values", "shape", "size", "quality"}:
+    if not isinstance(value, dict) or set(value) - {"picture", "size", "quality"}:
         return None
-    picked: Any = [value.get(key) for key in ("values", "shape", "size", "quality")]
-    values, shape, size, quality = picked
-    if not _is_range(values) or not _are_sizes(shape, 3):
-        return None
-    (start, stop), (height, width, colours) = values, shape
-    if colours != 3 or stop - start != height * width * 3 or not (size is None or _are_sizes(size, 2)):
+    picked: Any = [value.get(key) for key in ("picture", "size", "quality")]
+    picture, size, quality = picked
+    if not isinstance(picture, str) or not picture or not (size is None or _are_sizes(size, 2)):
         return None
     if quality is not None and not (_is_whole(quality) and 1 <= quality <= 95):
         return None
-    return Part(start, stop, (height, width, 3), None if size is None else (size[0], size[1]), quality)
+    return Part(picture=picture, size=None if size is None else (size[0], size[1]), quality=quality)
 
 
 def _fit(keys: Mapping[str, Any], vector: str, picture: str) -> bool:
     """Whether they are what `Kind.only` says."""
     parts = {name: part for name, value in keys.items() if (part := _part(value))}
-    pictures = {name: part for name, part in parts.items() if part.shape is not None and part.quality is None}
+    pictures = {name: part for name, part in parts.items() if part.picture and part.size and part.quality is None}
     return set(parts) - set(pictures) == {vector} and all(name.startswith(picture) for name in pictures)
 
 

@@ -25,21 +25,35 @@ class Parts:
         changed = any(part.size or part.quality for part in keys.values())
         self._pillow = need(backend, "PIL.Image", "pillow") if changed else None
 
-    def of(self, observation: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """By name: float32 arrays, pictures as uint8 arrays or as the bytes of a JPEG file. Raises WrongShape."""
+    def of(self, observation: npt.NDArray[np.float32], pictures: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+        """By name: float32 arrays, pictures as arrays or as the bytes of a JPEG file. Raises WrongShape."""
         for name, part in self._keys.items():
-            if part.stop > observation.size:
+            if part.picture:
+                self._check(name, part, pictures)
+            elif part.stop > observation.size:
                 raise WrongShape(
                     f"options.keys: {name!r} takes the values {part.start} to {part.stop}, but the observation "
                     f"terms of the config give {observation.size}; both must agree"
                 )
-        return {name: self._cut(part, observation) for name, part in self._keys.items()}
+        return {
+            name: self._small(part, pictures[part.picture])
+            if part.picture
+            else observation[part.start : part.stop]
+            for name, part in self._keys.items()
+        }
 
-    def _cut(self, part: Part, observation: npt.NDArray[np.float32]) -> Any:
-        values = observation[part.start : part.stop]
-        if part.shape is None:
-            return values
-        picture = np.clip(np.rint(values), 0, 255).astype(np.uint8).reshape(part.shape)
+    def _check(self, name: str, part: Part, pictures: Mapping[str, npt.NDArray[Any]]) -> None:
+        if part.picture not in pictures:
+            found = ", ".join(pictures) or "none"
+            raise WrongShape(f"options.keys: {name!r} takes the picture {part.picture!r}; found {found}")
+        picture = pictures[part.picture]
+        if (part.size or part.quality) and (picture.dtype != np.uint8 or picture.shape[2:] != (3,)):
+            raise WrongShape(
+                f"options.keys: {name!r} is resized or compressed, so its term needs uint8, layout hwc and three "
+                f"channels; found {picture.dtype} of shape {list(picture.shape)}"
+            )
+
+    def _small(self, part: Part, picture: npt.NDArray[Any]) -> Any:
         if part.size is not None:
             picture = resize(picture, *part.size, self._pillow)
         return picture if part.quality is None else jpeg(picture, part.quality, self._pillow)

@@ -1,0 +1,1 @@
+"""Cameras: a process for each, their frames in shared memory, and what the daemon knows of them."""
