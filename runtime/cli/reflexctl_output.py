@@ -277,10 +277,19 @@ def _cameras(s: Mapping[str, Any]) -> list[str]:
     return lines or ["none"]
 
 
-def _recording(s: Mapping[str, Any]) -> str:
+def _recording(s: Mapping[str, Any]) -> list[str]:
     recording = s["recording"]
-    failed = f", FAILED: {recording['failed']}" if recording.get("failed") else ""
-    return f"{plain(recording['path'])}, {recording['bytes'] / 1e6:.1f} MB, {recording['dropped']} dropped{failed}"
+    size = f"{recording['bytes'] / 1e6:.1f} MB"
+    lines = [f"{plain(recording['path'])}, {size}, {recording['dropped']} dropped{_failed(recording)}"]
+    for camera, video in recording["video"].items():
+        encoder = video["encoder"] or "no encoder"
+        counts = f"{video['frames']} frames, {video['dropped']} dropped"
+        lines.append(f"{camera}: {encoder}, {counts}{_failed(video)}")
+    return lines
+
+
+def _failed(part: Mapping[str, Any]) -> str:
+    return f", FAILED: {part['failed']}" if part["failed"] else ""
 
 
 def _spool(s: Mapping[str, Any]) -> list[str]:

@@ -84,7 +84,13 @@ STATUS: dict[str, Any] = {
         "interventions": 1,
         "notes": 0,
     },
-    "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0, "failed": "disk full"},
+    "recording": {
+        "path": "/data/0001.mcap",
+        "bytes": 12_300_000,
+        "dropped": 0,
+        "failed": "disk full",
+        "video": {"wrist": {"encoder": "h264 by libx264", "frames": 90, "dropped": 2, "failed": None}},
+    },
     "spool": {
         "ready": {"bulk": {"segments": 3, "bytes": 1_500_000, "oldest_ns": 0}},
         "sent": {},

@@ -22,10 +22,11 @@ from mcap_ros2.decoder import DecoderFactory
 from runtime.config.quality import Quality
 from runtime.config.video import Video
 from runtime.events import Events
-from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
+from runtime.policy.worker.frames import FrameLayout, FrameReader, FrameWriter, create
 from runtime.recording.episode import Episode
 from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
+from runtime.recording.video import stream
 from runtime.recording.video.encoders import nal_types
 from runtime.recording.video.packets import PacketRing
 from runtime.recording.video.stream import VideoStream, picture_of
@@ -51,9 +52,16 @@ class Rig:
         return sorted(self.folder.glob("ready/*/*.mcap"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def source(memory: int) -> Any:
+class Source(SimpleNamespace):
     """What the daemon's side of a camera tells of its frames."""
-    return SimpleNamespace(name="wrist", layout=LAYOUT, descriptor=memory, options=SimpleNamespace(rate=RATE))
+
+    @property
+    def frames(self) -> int:
+        return FrameReader(self.descriptor).newest()[0]
+
+
+def source(memory: int) -> Any:
+    return Source(name="wrist", layout=LAYOUT, descriptor=memory, options=SimpleNamespace(rate=RATE))
 
 
 async def show(camera: FrameWriter, rig: Rig) -> None:
@@ -67,17 +75,17 @@ async def show(camera: FrameWriter, rig: Rig) -> None:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     memory, events = create(LAYOUT), Events()
-    stream = VideoStream(source(memory), Video(), events)
+    video = VideoStream(source(memory), Video(), events)
     rules = KeepRules(segment_s=1.0)
-    recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, quality=QUALITY, videos={"wrist": stream})
-    stream.start()
+    recorder = Recorder(make_trace(), events, tmp_path, "r", rules, {}, quality=QUALITY, videos={"wrist": video})
+    video.start()
     recorder.start()
-    found = Rig(tmp_path, stream, recorder, events)
-    await until(lambda: stream.encoder)
+    found = Rig(tmp_path, video, recorder, events)
+    await until(lambda: video.encoder)
     camera = asyncio.create_task(show(FrameWriter(memory), found))
     yield found
     camera.cancel()
-    await stream.close()
+    await video.close()
     await recorder.close()
     os.close(memory)
 
@@ -142,6 +150,17 @@ async def test_an_encoder_that_is_killed_is_replaced_and_recording_goes_on(rig: 
     assert rig.recorder.dropped == 0
 
 
+async def test_an_encoder_that_hangs_is_replaced(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await until(lambda: rig.stream.ring.frames > 5)
+    assert rig.stream.pid is not None
+    monkeypatch.setattr(stream, "_HANGS_S", 4.0)
+    os.kill(rig.stream.pid, signal.SIGKILL)  # the next one takes the shorter time
+    await until(lambda: rig.stream.failed)
+    await until(lambda: rig.stream.encoder)
+    os.kill(rig.stream.pid, signal.SIGSTOP)
+    await until(lambda: "given nothing back for 4 s" in rig.stream.failed)
+
+
 async def test_a_recorder_that_is_killed_loses_no_frame(rig: Rig) -> None:
     await until(lambda: rig.recorder.path is not None and rig.stream.ring.frames > 5)
     assert rig.recorder.pid is not None
@@ -190,12 +209,12 @@ def test_what_is_recorded_follows_the_config() -> None:
 
 async def test_a_frame_that_finds_no_room_ends_the_encoder_with_words(tmp_path: Path) -> None:
     events, memory = Events(), create(LAYOUT)
-    stream = VideoStream(source(memory), Video(codec="jpeg"), events)
-    stream.ring = PacketRing(100)
-    stream.start()
-    await until(lambda: stream.encoder)
+    video = VideoStream(source(memory), Video(codec="jpeg"), events)
+    video.ring = PacketRing(100)
+    video.start()
+    await until(lambda: video.encoder)
     FrameWriter(memory).write(np.random.default_rng(0).integers(0, 256, LAYOUT.shape, np.uint8), 1)
-    await until(lambda: stream.failed)
-    assert "does not fit into 100" in stream.failed
-    await stream.close()
+    await until(lambda: video.failed)
+    assert "does not fit into 100" in video.failed
+    await video.close()
     os.close(memory)

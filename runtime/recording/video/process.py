@@ -27,7 +27,9 @@ _NICE = 5
 """Whoever moves the robot goes first."""
 _LOOKS = 8
 """Looks for a new frame in one period of the camera."""
-_PR_SET_NAME = 15  # linux/prctl.h
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 
 def main(argument: str) -> None:
@@ -35,7 +37,10 @@ def main(argument: str) -> None:
     settings: dict[str, Any] = json.loads(argument)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"reflexd-video")
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_NAME, b"reflexd-video")
+    # The closed socket ends it between two frames; this ends one that is stuck in an encoder.
+    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if settings["cpus"]:
         os.sched_setaffinity(0, settings["cpus"])
     os.nice(_NICE)

@@ -32,6 +32,8 @@ _WAITS_S = 4.0
 _CAPACITY_MIN = 1 << 20
 _RETRY_MAX_S = 30.0
 _CLOSE_S = 1.0
+_HANGS_S = 30.0
+"""An encoder that gives nothing back for so long, though the camera has frames, is replaced."""
 
 
 class VideoStream:
@@ -54,8 +56,7 @@ class VideoStream:
         """What encodes, in words; empty while nothing does."""
         self.failed = ""
         """Why nothing is recorded of this camera now; empty while all is well."""
-        self._camera = camera.name
-        self._memory = camera.descriptor
+        self._camera = camera
         self._events = events
         settings = {"codec": options.codec, "camera_rate": rate, "picture": asdict(picture), "cpus": list(cpus)}
         self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(settings))
@@ -93,11 +94,12 @@ class VideoStream:
             while True:
                 self.failed = await self._run_process(executor, backoff)
                 wait_s = backoff.failed(time.monotonic_ns())
+                name = self._camera.name
                 self._events.emit(
                     "recording.video_failed",
-                    f"nothing is recorded of camera {self._camera}: {self.failed}; next attempt in {wait_s:g} s",
+                    f"nothing is recorded of camera {name}: {self.failed}; next attempt in {wait_s:g} s",
                     level="error",
-                    camera=self._camera,
+                    camera=name,
                     reason=self.failed,
                 )
                 await asyncio.sleep(wait_s)
@@ -106,14 +108,19 @@ class VideoStream:
         """One life of the process. Returns how it ended."""
         try:
             process = await ChildProcess.start(
-                self._arguments, self._memory, executor, self._on_message, (self.ring.descriptor,)
+                self._arguments, self._camera.descriptor, executor, self._on_message, (self.ring.descriptor,)
             )
         except OSError as error:
             return f"its encoder cannot start: {error}"
         backoff.ready(time.monotonic_ns())
         self._process = process
         try:
-            await asyncio.wait({process.exited})
+            hangs_s = max(_HANGS_S, 3 / self.rate)
+            while not process.exited.done():
+                encoded, shown = self.ring.frames, self._camera.frames
+                await asyncio.wait({process.exited}, timeout=hangs_s)
+                if self.ring.frames == encoded and self._camera.frames > shown and not process.exited.done():
+                    return f"its encoder has given nothing back for {hangs_s:g} s"
         finally:
             self._process = None
             self.encoder = ""
@@ -129,8 +136,8 @@ class VideoStream:
         self.encoder, self.failed = encoder, ""
         self._events.emit(
             "recording.video",
-            f"camera {self._camera} is recorded as {self.encoder}{better}",
-            camera=self._camera,
+            f"camera {self._camera.name} is recorded as {self.encoder}{better}",
+            camera=self._camera.name,
             encoder=self.encoder,
         )
 
