@@ -13,11 +13,13 @@ PRESSES ?= 1000
 MINUTES ?= 10
 # RUNS: of ten cubes in `make bench-latency`, for each way to run the policy and each latency.
 RUNS ?= 6
+# KILLS: of the processes that write and keep recordings, in `make bench-spool`.
+KILLS ?= 500
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
-.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety bench-latency clean install \
-	upgrade uninstall wheels wheels-aarch64
+.PHONY: demo test test-peers mutants rig rig-machine lint format bench bench-safety bench-latency bench-spool clean \
+	install upgrade uninstall wheels wheels-aarch64
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +33,7 @@ help:
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
 	@echo "make bench-latency  run the demo's policy in every way, with 0 to 400 ms of latency; RUNS=2 is quicker"
+	@echo "make bench-spool    kill what writes and keeps recordings 500 times; KILLS=20 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
@@ -81,6 +84,9 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
+
+bench-spool: $(VENV)/dev
+	$(BIN)/python -m tests.spool.kills --kills $(KILLS)
 
 bench-safety: $(VENV)/dev
 	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)

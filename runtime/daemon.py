@@ -44,6 +44,7 @@ from runtime.recording.trace import TraceLayout
 from runtime.reload import Reload
 from runtime.reset_button import ResetButton
 from runtime.robot import Robot
+from runtime.spool.spool import Spool
 from runtime.stages.build import commissioning
 from runtime.stages.parts import parts
 from runtime.status import headline, joints, known_tasks, limits, memory_mb, status
@@ -103,7 +104,9 @@ class Daemon:
                 config.recording.segment_minutes * 60,
                 {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
                 self.other_cpus(),
+                config.recording.sync,
             )
+        self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
 
         self.planner = planner(self)
         self._policy_failed = ""
@@ -191,6 +194,8 @@ class Daemon:
             await asyncio.to_thread(int)
             if self.recorder is not None:
                 self.recorder.start()
+            if self.spool is not None:
+                self.spool.start()
             self.boot.tell(self.events, config.places.state)
             for name, inference in config.policies.items():
                 if inference.model is not None:
@@ -237,6 +242,8 @@ class Daemon:
                 await policy.close()
             if self.recorder is not None:
                 await self.recorder.close()
+            if self.spool is not None:
+                await self.spool.close()
             self.realtime.close()
             self.notifier.close()
         if self._defect is not None:
@@ -329,6 +336,17 @@ class Daemon:
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
         self.events.emit(name, message, cast(Level, level), **fields)
 
+    def _spool_settings(self) -> dict[str, Any]:
+        spool = self.config.spool
+        return {
+            "directory": str(self.config.recording.directory),
+            "size_max": round(spool.size_max * 1e9),
+            "free_min": round(spool.free_min * 1e9),
+            "cpus": self.other_cpus(),
+            "robot": self.config.robot.name,
+            "upload": self.config.upload.model_dump(mode="json") if self.config.upload is not None else None,
+        }
+
     def other_cpus(self) -> tuple[int, ...]:
         """A child inherits the control thread's CPUs unless told otherwise; give it all the others."""
         own = set(self.config.realtime.cpus)
@@ -364,6 +382,11 @@ class Daemon:
             "reset": Handler(lambda args: robot.reset(_flag(args, "healthy")), Role.OPERATOR),
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
+            "spool": Handler(lambda args: self._spool_status(), Role.OBSERVER),
+            "spool_keep": Handler(
+                lambda args: self._spool().request("keep", segment=_text(args, "segment")), Role.OPERATOR
+            ),
+            "spool_upload": Handler(lambda args: self._spool().request("send_now"), Role.OPERATOR),
             "command": operates(lambda args: robot.command(_numbers(args, "values"))),
             "tasks": Handler(lambda args: known_tasks(self), Role.OBSERVER),
             "task": operates(self._change_task),
@@ -380,6 +403,16 @@ class Daemon:
             raise Refused("bad_request", "found no single text, expected either name or prompt, which is a text")
         return known_tasks(self)
 
+    def _spool(self) -> Spool:
+        if self.spool is None:
+            raise Refused("spool", "there is no spool: recording.enabled is false")
+        return self.spool
+
+    def _spool_status(self) -> dict[str, Any]:
+        if (told := self._spool().status) is None:
+            raise Refused("spool", "the spool has not been looked at yet; the events tell when that fails")
+        return told
+
     async def _promote(self, args: dict[str, Any], peer: Peer) -> dict[str, Any]:
         by = args.get("by")
         if not isinstance(by, str):
@@ -394,6 +427,14 @@ class Daemon:
 
     def _histograms(self) -> dict[str, Any]:
         return {"lateness_us": self.ticker.ticks.lateness.summary_us(), "cost_us": self.loop.cost.summary_us()}
+
+
+def _text(args: Mapping[str, Any], key: str) -> str:
+    """The argument `key`, a text that fits into a file's name. Raises Refused."""
+    value = args.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or "/" in value:
+        raise Refused("bad_request", f"{key}: found {value!r:.80}, expected the name of a segment")
+    return value
 
 
 def _flag(args: Mapping[str, Any], key: str) -> bool:

@@ -13,6 +13,14 @@ Level = Literal["info", "warning", "error"]
 SAFETY_FAMILIES = ("safety.", "joint.", "robot.", "degraded.")
 """How the names of events begin that tell what stopped the robot; one that is more than information has."""
 
+START_EVENTS = frozenset({"safety.started", "safety.watchdog_armed", "safety.watchdog_short"})
+"""They warn of how a start went, and nothing has happened to the robot."""
+
+
+def stops_robot(name: str, is_warning: bool) -> bool:
+    """Whether an event tells of a stop that no operator has asked for. `is_warning`: or an error."""
+    return is_warning and name.startswith(SAFETY_FAMILIES) and name not in START_EVENTS
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

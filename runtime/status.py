@@ -63,6 +63,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "commands": planner.commands.as_dict() if planner else {},
         "task": planner.tasks.now.as_dict() if planner and planner.tasks.all else None,
         "recording": _recording(daemon),
+        "spool": daemon.spool.status if daemon.spool is not None else None,
         "realtime": [
             {"item": item.name, "achieved": item.achieved, "detail": item.detail} for item in daemon.realtime.items
         ],

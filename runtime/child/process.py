@@ -60,7 +60,11 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, arguments: Sequence[str], memory: int, executor: Executor, on_message: Callable[[bytes], None]
+        cls,
+        arguments: Sequence[str],
+        memory: int | None,
+        executor: Executor,
+        on_message: Callable[[bytes], None],
     ) -> ChildProcess:
         """Spawn a program on the executor's thread. It finds our socket as descriptor SOCKET, `memory` as MEMORY.
 
@@ -150,7 +154,7 @@ class ChildProcess:
         return bool(data)
 
 
-def _spawn(arguments: Sequence[str], memory: int) -> tuple[int, int, socket.socket, int]:
+def _spawn(arguments: Sequence[str], memory: int | None) -> tuple[int, int, socket.socket, int]:
     """Process id and its descriptor, our end of the socket, and of the pipe for its stdout and stderr."""
     with ExitStack() as theirs, ExitStack() as ours:
         channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -164,7 +168,8 @@ def _spawn(arguments: Sequence[str], memory: int) -> tuple[int, int, socket.sock
         nothing = os.open(os.devnull, os.O_RDONLY)
         theirs.callback(os.close, nothing)
         # stdout goes with stderr: a model that prints should not end up in the operator's view.
-        pid = spawn(arguments, (nothing, write, write, far_channel.fileno(), memory))
+        shared = () if memory is None else (memory,)
+        pid = spawn(arguments, (nothing, write, write, far_channel.fileno(), *shared))
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:

@@ -20,6 +20,7 @@ from runtime.config.config import Config
 from runtime.config.errors import ConfigError
 from runtime.config.load import load
 from runtime.link.errors import LinkError
+from runtime.spool.layout import find
 
 _VIEW_S = 0.1
 _VIEW_PLAIN_S = 5.0
@@ -92,6 +93,8 @@ def _run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
         if args.view:
             emulator.ask("trajectory", path=str(folder / "trajectory.npz"))
+    if status["recording"]:
+        status["recording"]["path"] = str(find(Path(status["recording"]["path"])))  # whole by now, it has moved
     store = config.places.state / "demo"
     other = report.exchange(store, result)
     if args.json:

@@ -112,6 +112,11 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
             args = {"failed": arguments.failed}
         elif command == "reset":
             args = {"healthy": arguments.healthy}
+        elif command == "spool" and arguments.action == "keep":
+            command = op = "spool_keep"
+            args = {"segment": arguments.segment}
+        elif command == "spool" and arguments.action == "upload":
+            command = op = "spool_upload"
         result = client.request(op, **args)
         if command == "version":
             result = {"reflexctl": version(), **result}
@@ -245,6 +250,14 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--by", required=True, metavar="NAME", help="who signs: not the person who operated")
     move = add("move", "move joints to angles, in the mode MANUAL")
     move.add_argument("joints", nargs="+", type=_assignment, metavar="JOINT=RAD", help="for example elbow=0.3")
+    spool = add("spool", "show which recordings wait for the server, what was lost, and when the upload is done")
+    actions = spool.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    upload = actions.add_parser("upload", help="send what waits", parents=[common])
+    upload.add_argument(
+        "--now", action="store_true", required=True, help="in spite of quiet hours, metered links and back-off"
+    )
+    keep = actions.add_parser("keep", help="never delete a segment", parents=[common])
+    keep.add_argument("segment", metavar="NAME", help="its file name without what is behind the first dot")
     return parser
 
 

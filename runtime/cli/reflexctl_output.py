@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runtime.cli.spool_output import spool
+
 Line = tuple[str, str]
 """A label and what stands beside it."""
 
@@ -37,6 +39,8 @@ def human(command: str, result: Any) -> str:
         return _aligned(preflight(result))
     if command == "promote" and isinstance(result, dict):
         return "\n".join(_stage({"stage": result}))
+    if command == "spool" and isinstance(result, dict):
+        return _aligned(spool(result))
     if command in ("joints", "limits") and isinstance(result, list):
         return table(result)
     if command == "task" and isinstance(result, dict):
@@ -260,6 +264,20 @@ def _recording(s: Mapping[str, Any]) -> str:
     return f"{plain(recording['path'])}, {recording['bytes'] / 1e6:.1f} MB, {recording['dropped']} dropped{failed}"
 
 
+def _spool(s: Mapping[str, Any]) -> list[str]:
+    spool = s["spool"]
+
+    def total(state: str) -> tuple[int, float]:
+        counts = spool[state].values()
+        return sum(count["segments"] for count in counts), sum(count["bytes"] for count in counts) / 1e6
+
+    ready, ready_mb = total("ready")
+    sent, sent_mb = total("sent")
+    lost, lost_mb = total("lost")
+    text = f"{ready} segments wait, {ready_mb:.1f} MB; {sent} are sent and still here, {sent_mb:.1f} MB"
+    return [f"{text}; {lost} LOST, {lost_mb:.1f} MB" if lost else text, *spool["trouble"]]
+
+
 def _realtime(s: Mapping[str, Any]) -> list[str]:
     lines = []
     for item in s["realtime"]:
@@ -300,6 +318,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
     ("recording", ("recording",), _recording),
+    ("spool", ("spool",), _spool),
     ("events", ("events",), _same("events")),
     ("real time", ("realtime",), _realtime),
     ("memory", ("memory_mb",), _same("memory_mb", " MB")),

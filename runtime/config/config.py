@@ -8,8 +8,20 @@ from pathlib import Path
 from drivers.joint import Joint
 from runtime.config.degraded import Degraded
 from runtime.config.draft import BusPlan, Draft, SensorPlan
-from runtime.config.models import Control, Emulated, Inference, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import (
+    Control,
+    Emulated,
+    Inference,
+    Policy,
+    Realtime,
+    Recording,
+    Robot,
+    Safety,
+    Socket,
+    Spool,
+)
 from runtime.config.paths import Places
+from runtime.config.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,8 @@ class Config:
     sensors: tuple[SensorPlan, ...]
     policy: Policy | None
     recording: Recording
+    spool: Spool
+    upload: Upload | None
     socket: Socket
     emulated: Emulated | None
     warnings: tuple[str, ...]
@@ -67,6 +81,7 @@ class Config:
         assert draft.safety
         assert draft.degraded
         assert draft.recording
+        assert draft.spool
         assert draft.socket
         return cls(
             draft.path,
@@ -81,6 +96,8 @@ class Config:
             tuple(sensor for sensor in draft.sensors if sensor),
             draft.policy,
             draft.recording,
+            draft.spool,
+            draft.upload,
             draft.socket,
             draft.emulated,
             tuple(warnings),

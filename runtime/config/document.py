@@ -71,7 +71,7 @@ def document() -> str:
     parts += _section("[[sensor]]", SensorOptions)
     for kind, options in _options(registry.SENSORS):
         parts += _section("[[sensor]]", options, SensorOptions, kind)
-    for name in ("policy", "recording", "socket", "emulated"):
+    for name in ("policy", "recording", "spool", "upload", "socket", "emulated"):
         parts += _section(f"[{name}]", SECTIONS[name])
     return "\n".join(parts)
 

@@ -12,8 +12,9 @@ from drivers.joint import Joint
 from drivers.sensor import Sensor, SensorOptions
 from runtime.config.degraded import Degraded
 from runtime.config.errors import Mistake
-from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, beside
+from runtime.config.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Draft:
     degraded: Degraded | None = None
     policy: Policy | None = None
     recording: Recording | None = None
+    spool: Spool | None = None
+    upload: Upload | None = None
     socket: Socket | None = None
     emulated: Emulated | None = None
     buses: list[tuple[type[Bus], BusOptions] | None] = field(default_factory=list)

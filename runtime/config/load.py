@@ -21,8 +21,9 @@ from runtime.config.degraded import Degraded
 from runtime.config.draft import Draft, SensorPlan
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.explain import validate
-from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket
+from runtime.config.models import Control, Emulated, Policy, Realtime, Recording, Robot, Safety, Socket, Spool
 from runtime.config.paths import Place, Places, Report, expand, places
+from runtime.config.upload import Upload
 from runtime.config.words import found, meant, one_of, unknown_key
 
 Model = TypeVar("Model", bound=Options)
@@ -35,13 +36,15 @@ SECTIONS: Mapping[str, type[Options]] = {
     "degraded": Degraded,
     "policy": Policy,
     "recording": Recording,
+    "spool": Spool,
+    "upload": Upload,
     "socket": Socket,
     "emulated": Emulated,
 }
 """Tables: `[robot]`."""
 LISTS = ("bus", "joint", "sensor")
 """Lists of tables: `[[bus]]`."""
-HAVE_DEFAULTS = ("realtime", "safety", "degraded", "recording", "socket")
+HAVE_DEFAULTS = ("realtime", "safety", "degraded", "recording", "spool", "socket")
 """Sections that are there even when the file has none."""
 
 

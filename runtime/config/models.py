@@ -290,6 +290,17 @@ class Recording(Options):
     """Folder of the recordings."""
     segment_minutes: float = Field(default=10.0, gt=0)
     """Length of one file, minutes."""
+    sync: float = Field(default=0.5, ge=0.1, le=60)
+    """Longest time (s) between two syncs of the disk: so much may be lost when the power fails."""
+
+
+class Spool(Options):
+    """How much room recordings may take in `recording.directory`. See docs/spool.md."""
+
+    size_max: float = Field(default=20.0, gt=0)
+    """All segments together, GB (10^9 bytes)."""
+    free_min: float = Field(default=0.5, ge=0)
+    """So much is left free on the disk, GB."""
 
 
 class Socket(Options):

@@ -14,6 +14,7 @@ from runtime.config import degraded_rules, monitor_rules, policy_rules, task_rul
 from runtime.config.draft import BusPlan, Draft
 from runtime.config.models import Emulated, Safety
 from runtime.config.paths import CLASS_PATTERN, Place, beside
+from runtime.config.upload import missing_package
 from runtime.config.words import found, meant, one_of
 
 FILL_LIMIT = 0.9
@@ -35,6 +36,10 @@ def apply(draft: Draft) -> list[str]:
     task_rules.apply(draft)
     if draft.emulated:
         _emulated(draft, draft.emulated, warnings)
+    if draft.upload and (problem := missing_package()) is not None:
+        draft.report(("upload",), problem)
+    if draft.upload and draft.recording and not draft.recording.enabled:
+        warnings.append("[upload] sends nothing, because recording.enabled is false")
     if draft.recording:
         directory = Path(beside(draft.path, str(draft.recording.directory)))
         draft.recording = draft.recording.model_copy(update={"directory": directory})

@@ -23,19 +23,17 @@ import msgpack
 import numpy as np
 
 from runtime.child.process import MEMORY, SOCKET
-from runtime.events import SAFETY_FAMILIES
+from runtime.events import stops_robot
 from runtime.recording.ring import TraceReader
-from runtime.recording.segment import Segment
+from runtime.recording.segment import INFO, Segment
 from runtime.recording.trace import TraceLayout
+from runtime.spool.files import Files
+from runtime.spool.layout import OPEN, Class, Entry, State, folders, free_name, whole
 
-INFO = 2
-"""The level of an event that is information, as in the schema foxglove.Log."""
 MESSAGE_MAX = 192 * 1024
 """The longest message that the daemon may send; an ordinary socket takes that much."""
-_LOOK_MS = 100
+_LOOK_S = 0.1
 _BATCH = 256
-_SYNC_S = 0.5
-"""After a power cut no more than this, and what was in the last chunk, is missing."""
 AROUND_S = 10.0
 """A file is not ended within this time after something has stopped the robot: what came after stays with it."""
 _LONGER_S = 60.0
@@ -54,7 +52,7 @@ def main(argument: str) -> None:
         os.sched_setaffinity(0, settings["cpus"])
     with socket.socket(fileno=SOCKET) as channel:
         channel.setblocking(False)
-        recording = Recording(settings, channel)
+        recording = Recording(settings, channel, Files())
         try:
             recording.run()
         except OSError as error:
@@ -62,11 +60,12 @@ def main(argument: str) -> None:
 
 
 class Recording:
-    """Writes `<directory>/<robot>-<UTC time>.mcap`, a new file every `segment_s`."""
+    """Writes `open/<robot>-<UTC time>.mcap`, a new one every `segment_s`; when it is whole it goes to `ready`."""
 
-    def __init__(self, settings: Mapping[str, Any], channel: socket.socket) -> None:
-        self.path = Path(settings["directory"])
+    def __init__(self, settings: Mapping[str, Any], channel: socket.socket, files: Files) -> None:
+        self._root = self.path = Path(settings["directory"])
         """The file being written."""
+        self._files = files
         self._settings = settings
         self._channel = channel
         self._layout = TraceLayout(*settings["trace"])
@@ -76,37 +75,48 @@ class Recording:
         self._ended = False
         self._stopped_s = -math.inf
         """When something last stopped the robot, by CLOCK_MONOTONIC, s."""
+        self._kind = Class.BULK
 
     def run(self) -> None:
         """Record until the end. Raises OSError when the disk fails."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._files.prepare(folders(self._root))
         while not self._ended:
             self._write_segment()
 
     def _write_segment(self) -> None:
-        started = time.monotonic()
-        self.path = self._name_segment()
-        with self.path.open("xb") as file:
+        started = synced = time.monotonic()
+        name = self._name_segment()
+        self.path = self._root / OPEN / whole(name)
+        self._kind = Class.BULK
+        counted = 0
+        with self._files.create(self.path) as file:
             with contextlib.suppress(OSError):  # the daemon may have ended
                 self._channel.send(str(self.path).encode())
-            counted, synced = 0, time.monotonic()
             with Segment(file, self._layout.definition, self._settings["metadata"]) as segment:
                 due_s = started + self._settings["segment_s"]
                 while not self._ended and not is_over(due_s, self._stopped_s, time.monotonic()):
-                    self._poll.poll(_LOOK_MS)
+                    self._poll.poll(round(_LOOK_S * 1e3))
                     self._listen(segment)
                     self._ring.look()
                     if self._ended:
                         self._ring.look()  # nothing comes after what is there now
-                    while len(records := self._ring.take(_BATCH)):
+                    more = True
+                    while more:
+                        records = self._ring.take(_BATCH)
                         segment.add_ticks(records)
-                    file.flush()
-                    if time.monotonic() - synced > _SYNC_S:
-                        os.fdatasync(file.fileno())  # also: only this tells of a disk that takes and loses
-                        synced = time.monotonic()
-                    self._ring.done(file.tell() - counted)
-                    counted = file.tell()
+                        more = len(records) > 0
+                        # Also in the middle of a long backlog: whoever comes after a crash has less to do again.
+                        if time.monotonic() - synced > self._settings["sync_s"] - _LOOK_S:
+                            # Nothing reaches the file in between: a crash leaves what the ring takes for done.
+                            segment.flush()
+                            synced = time.monotonic()
+                            self._files.sync(file)
+                            self._ring.done(file.tell() - counted)
+                            counted = file.tell()
+            self._files.sync(file)
             self._ring.done(file.tell() - counted)
+            # Still locked: what is moved is nobody else's business.
+            self._files.move(self.path, Entry(self._root, State.READY, self._kind, name, file.tell()).path)
 
     def _listen(self, segment: Segment) -> None:
         while not self._ended:
@@ -123,18 +133,13 @@ class Recording:
             if actions is not None:
                 message["actions"] = np.frombuffer(actions[1]).reshape(-1, actions[0]).tolist()
             segment.add_message(topic, mono_ns, message)
-            if topic == "/events" and message["level"] > INFO and message["name"].startswith(SAFETY_FAMILIES):
+            if topic == "/events" and stops_robot(message["name"], message["level"] > INFO):
                 self._stopped_s = mono_ns / 1e9
+                self._kind = Class.SAFETY
 
-    def _name_segment(self) -> Path:
-        directory, robot = Path(self._settings["directory"]), self._settings["robot"]
+    def _name_segment(self) -> str:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        path = directory / f"{robot}-{stamp}.mcap"
-        number = 1
-        while path.exists():
-            number += 1
-            path = directory / f"{robot}-{stamp}-{number}.mcap"
-        return path
+        return free_name(self._root, f"{self._settings['robot']}-{stamp}")
 
 
 def is_over(due_s: float, stopped_s: float, now_s: float) -> bool:

@@ -24,8 +24,9 @@ from runtime.control.seams.seam import Seam
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
-from runtime.recording.process import INFO, MESSAGE_MAX
+from runtime.recording.process import MESSAGE_MAX
 from runtime.recording.ring import TraceRing
+from runtime.recording.segment import INFO
 
 _HOUSE = Path(__file__).parent.parent.parent
 # Not `-m`: that would find another `runtime` in the folder where the daemon was started.
@@ -55,8 +56,10 @@ class Recorder:
         segment_s: float,
         metadata: Mapping[str, str],
         cpus: Sequence[int] = (),
+        sync_s: float = 0.5,
     ) -> None:
-        """`segment_s`: length of a file. `cpus`: where the process may run, empty for anywhere."""
+        """`segment_s`: length of a file. `cpus`: where the process may run, empty for anywhere. `sync_s`: longest
+        time between two syncs of the disk."""
         self.path: Path | None = None
         """The file being written."""
         self.failed = ""
@@ -69,6 +72,7 @@ class Recorder:
             "directory": str(directory),
             "robot": robot,
             "segment_s": segment_s,
+            "sync_s": sync_s,
             "metadata": dict(metadata),
             "cpus": list(cpus),
         }

@@ -88,6 +88,7 @@ class TraceReader:
         )
         self._taken = self._noticed = self._header[_TAKEN]
         self._until = self._taken
+        self._lost = 0
 
     def look(self) -> None:
         """Let `take` have what was there at the look before this one.
@@ -104,7 +105,7 @@ class TraceReader:
             left = self._slots[numbers % self._capacity]
             # Counted after the copy: what the tick may have overwritten meanwhile is lost.
             lost = min(max(self._header[_WRITTEN] + 1 - self._capacity - self._taken, 0), len(numbers))
-            self._header[_DROPPED] += lost
+            self._lost += lost
             self._taken += len(numbers)
             if lost < len(numbers):
                 return self._layout.records(left[lost:])
@@ -113,4 +114,6 @@ class TraceReader:
     def done(self, written_bytes: int) -> None:
         """All that was taken is in the file: another reader would begin behind it."""
         self._header[_TAKEN] = self._taken
+        self._header[_DROPPED] += self._lost  # only now: another reader would count it again
+        self._lost = 0
         self._header[_BYTES] += written_bytes

@@ -11,6 +11,8 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
+INFO = 2
+"""The level of an event that is information, as in the schema foxglove.Log."""
 _CDR_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _LOG_SCHEMA = {
     "type": "object",
@@ -57,7 +59,6 @@ class Segment:
 
     def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
         """Write the head of the file. Raises OSError, as everything here does when the disk fails."""
-        # Small chunks: after a power cut everything up to the last whole one can be read.
         self._writer = Writer(file, chunk_size=32 * 1024, compression=CompressionType.ZSTD)
         self._writer.start(profile="", library="reflexd")
         self._ticks = self._register("/ticks", "reflexd/Tick", "ros2msg", tick_definition, "cdr")
@@ -83,6 +84,10 @@ class Segment:
     def add_message(self, topic: str, mono_ns: int, message: Mapping[str, Any]) -> None:
         """Write an event or a chunk."""
         self._add(self._json[topic], mono_ns, json.dumps(message).encode())
+
+    def flush(self) -> None:
+        """Give the file all that was added, as a whole chunk."""
+        self._writer.flush()  # type: ignore[no-untyped-call]
 
     def _add(self, channel: int, mono_ns: int, data: bytes) -> None:
         """The log time is wall time, the publish time monotonic."""

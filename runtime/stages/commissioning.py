@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime.config.models import Stages
-from runtime.events import SAFETY_FAMILIES, Event, Events
+from runtime.events import Event, Events, stops_robot
 from runtime.kept import StoreError
 from runtime.link.errors import Refused
 from runtime.stages import store
 from runtime.stages.people import Person, objections
 from runtime.stages.run import Run
 from runtime.stages.stage import SignOff, Stage, in_force
-
-START_EVENTS = frozenset({"safety.started", "safety.watchdog_armed", "safety.watchdog_short"})
-"""They warn of how a start went, and nothing has happened to the robot."""
 
 
 class Commissioning:
@@ -75,7 +72,7 @@ class Commissioning:
 
     def heard(self, event: Event) -> None:
         """Called with every event, on any thread: a safety event breaks the run."""
-        if event.level != "info" and event.name.startswith(SAFETY_FAMILIES) and event.name not in START_EVENTS:
+        if stops_robot(event.name, event.level != "info"):
             self._breaks.append(event.message)
 
     def operated(self, uid: int) -> None:

@@ -38,6 +38,7 @@ COMMANDS = (
         "task",
         "move",
     ),
+    "spool",
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
 
@@ -79,6 +80,8 @@ def test_status_for_people(ctl: Any) -> None:
         "               right  10000      9990     6     1        2        0       1\n"
         "sensors        imu 2.0 ms, camera never\n"
         "recording      /data/0001.mcap, 12.3 MB, 0 dropped, FAILED: disk full\n"
+        "spool          3 segments wait, 1.5 MB; 0 are sent and still here, 0.0 MB; 1 LOST, 0.7 MB\n"
+        "               the disk is full\n"
         "events         daemon.ready 1\n"
         "real time      scheduler: yes, FIFO 50\n"
         "               memory lock: no, RLIMIT_MEMLOCK is 64 KiB\n"
@@ -106,6 +109,19 @@ def test_joints(ctl: Any) -> None:
     assert [joint["name"] for joint in json.loads(ctl("--json", "joints").stdout)] == ["elbow", "wrist_roll"]
 
 
+def test_spool(ctl: Any) -> None:
+    lines = [" ".join(line.split()) for line in ctl("spool").stdout.splitlines()]
+    assert lines == [
+        "being written 0 B",
+        "waiting bulk: 3 segments, 1.5 MB",
+        "LOST bulk: 1 segments, 700 kB",
+        "lost because of size_max 1",
+        "upload none",
+        "TROUBLE the disk is full",
+    ]
+    assert json.loads(ctl("spool", "--json").stdout)["lost_why"] == {"size_max": 1}
+
+
 def test_limits(ctl: Any) -> None:
     lines = [" ".join(line.split()) for line in ctl("limits").stdout.splitlines()]
     assert lines == ["name now velocity jerk", "elbow velocity, jerk 3 12", "wrist none 0 1"]
@@ -122,12 +138,14 @@ def test_limits(ctl: Any) -> None:
         (["reset", "--healthy"], ("reset", {"healthy": True})),
         (["command", "vx=0.5", "vy=-1e-1"], ("command", {"values": {"vx": 0.5, "vy": -0.1}})),
         (["move", "elbow=0.3"], ("move", {"joints": {"elbow": 0.3}})),
+        (["spool", "keep", "arm-1"], ("spool_keep", {"segment": "arm-1"})),
+        (["spool", "upload", "--now"], ("spool_upload", {})),
     ],
 )
 def test_commands_reach_the_daemon(daemon: Any, ctl: Any, words: list[str], done: Any) -> None:
     result = ctl(*words)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout in (f"{words[0]}: done\n", "mode  HOLD\n")
+    assert result.stdout in (f"{done[0]}: done\n", "mode  HOLD\n", "segments  3\n")
     assert daemon.done == [done]
 
 

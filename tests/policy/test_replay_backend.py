@@ -20,6 +20,7 @@ from runtime.policy.worker.replay import ReplayBackend
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
+from runtime.spool.layout import find
 
 CONFIG = "[robot]\nname = 'r'\n[policy]\nrate = 50.0\n"
 CHUNKS = np.random.default_rng(0).normal(size=(3, 4, 3))
@@ -44,7 +45,7 @@ async def record(folder, chunks, config=CONFIG):
     while recorder.path is None:
         await asyncio.sleep(0.01)
     await recorder.close()
-    path = str(recorder.path)
+    path = str(find(recorder.path))
     del trace, events, recorder
     gc.collect()  # the ring's memory: the rig of the worker counts descriptors
     return path

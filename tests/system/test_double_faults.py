@@ -191,7 +191,7 @@ def disk_full(pid: int, folder: Path) -> str:
 @pytest.mark.parametrize("trouble", [disk_gone, disk_full])
 def test_recorder_dead_and_its_disk_in_trouble(rig: Any, trouble: Callable[[int, Path], str]) -> None:
     rig.run_policy()
-    folder = Path(rig.wait(lambda: rig.status()["recording"]["path"], what="it is recorded")).parent
+    folder = Path(rig.wait(lambda: rig.status()["recording"]["path"], what="it is recorded")).parent.parent
     reason = trouble(rig.daemon.process.pid, folder)
     os.kill(child(rig.daemon.process.pid, "reflexd-record"), signal.SIGKILL)
     rig.wait(lambda: reason in (rig.status()["recording"]["failed"] or ""), what="no other one can record")

@@ -14,6 +14,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from runtime.link.errors import Refused
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -31,7 +32,7 @@ def test_killed_worker_holds_inside_the_envelope_and_the_run_goes_on(rig: Any) -
 
     period, limits = 1 / rig.config.control.rate, rig.config.joints[0]
     commands = []
-    with open(recording, "rb") as file:
+    with find(Path(recording)).open("rb") as file:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
         for _, _, _, tick in reader.iter_decoded_messages(topics=["/ticks"]):
             if tick.gate:

@@ -13,6 +13,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from runtime.control.modes import Mode
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -40,7 +41,7 @@ def test_ten_seconds_before_and_after_a_stop_are_recorded(rig: Any) -> None:
     [told] = [event for event in rig.told() if event["name"] == "safety.torque_off"]
     rig.daemon.close()
 
-    ticks, events = read(path, told["wall_ns"])
+    ticks, events = read(find(path), told["wall_ns"])
     stop = events["safety.torque_off"]
     assert stop["mono_ns"] == told["mono_ns"]
     seen = stop["fields"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from mcap.reader import make_reader
 
 from runtime.cli.processes import DaemonProcess
 from runtime.link.errors import Refused
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -37,7 +39,7 @@ def test_a_blend_leaves_no_step_and_the_recording_tells(make_rig: MakeRig) -> No
     assert found["seam_step_max_rad"] == 0.0
     path = found["recording"]["path"]
     rig.daemon.close()
-    with open(path, "rb") as file:
+    with find(Path(path)).open("rb") as file:
         chunks = [json.loads(each.data) for _, _, each in make_reader(file).iter_messages(topics=["/chunks"])]
     assert {chunk["by"] for chunk in chunks} == {"policy"}
     assert max(chunk["seam_before_rad"] for chunk in chunks) > 0.1

@@ -14,6 +14,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from runtime.link.errors import Refused
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -38,7 +39,7 @@ def power(rig: Any) -> bool:
     return bool(rig.emulator.ask("state")["power"])
 
 
-def commands(path: str) -> dict[int, tuple[float, ...]]:
+def commands(path: Path) -> dict[int, tuple[float, ...]]:
     """The commands of all four joints, rad, by tick."""
     found = {}
     with open(path, "rb") as file:
@@ -69,7 +70,7 @@ def test_slow_lowers_the_speed_of_a_running_policy_and_gives_it_back(make_rig: M
     rig.daemon.close()
 
     joint, period = rig.config.joints[0], 1 / rig.config.control.rate
-    found = commands(recording)
+    found = commands(find(Path(recording)))
     steps = {
         b: max(abs(x - y) for x, y in zip(found[a], found[b], strict=True)) for a, b in itertools.pairwise(found)
     }

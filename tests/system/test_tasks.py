@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mcap.reader import make_reader
 
 from runtime.cli.processes import DaemonProcess
 from runtime.link.errors import Refused
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -37,7 +39,7 @@ def recorded_chunks(rig: Any) -> list[dict[str, Any]]:
     """Ends the daemon."""
     path = rig.status()["recording"]["path"]
     rig.daemon.close()
-    with open(path, "rb") as file:
+    with find(Path(path)).open("rb") as file:
         return [json.loads(message.data) for _, _, message in make_reader(file).iter_messages(topics=["/chunks"])]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+
+from runtime.spool.layout import find
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +31,7 @@ def test_noise_stays_inside_the_envelope_and_the_estop_works(make_rig: Callable[
     rig.daemon.close()
 
     period, joint = 1 / rig.config.control.rate, rig.config.joints[0]
-    with open(recording, "rb") as file:
+    with find(Path(recording)).open("rb") as file:
         reader = make_reader(file, decoder_factories=[DecoderFactory()])
         ticks = [message[3] for message in reader.iter_decoded_messages(topics=["/ticks"]) if message[3].gate]
     for name in ("j0", "j1", "j2", "j3"):

@@ -32,7 +32,11 @@ b"\\0" * (free * 900)
 """
 """Fills most of the free memory with zeros: only what is not zero has to be read whenever the machine goes on."""
 UPGRADE = "cd /usr/src/reflexd && make upgrade WHEELS=wheels"
-KEPT = "readlink /opt/reflexd/current; sha256sum /etc/reflexd/*; ls /var/lib/reflexd/rig/recordings"
+KEPT = (
+    "readlink /opt/reflexd/current; sha256sum /etc/reflexd/*; "
+    # Only the names: a segment moves to another folder when it is whole.
+    "find /var/lib/reflexd/rig/recordings -name '*.mcap' -printf '%f\\n'"
+)
 """The release that is in force; then what an upgrade has to keep."""
 _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(5, 37)] + [
     f"manylinux{name}_x86_64" for name in ("1", "2010", "2014")
