@@ -90,7 +90,7 @@ class InlinePolicy:
         now_ns = self._clock()
         self.inference.add(now_ns - start_ns)
         self.latency.add(now_ns - start_ns)
-        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, unsure))
+        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, uncertainty=unsure))
         return True
 
     def set_task(self, prompt: str) -> None:
