@@ -21,6 +21,8 @@ class Chunk:
     """From the observation to the arrival of the chunk, ns."""
     sequence: int
     """Number of the request that it answers; counts up from 1."""
+    curve: Floats | None = None
+    """The curve through its goals, `Curve.through`, where a worker has computed it; shape (H, 4, joints)."""
     uncertainty: float = math.nan
     """How unsure the policy is of it, in its own unit; NaN where it does not say."""
     frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -101,7 +101,8 @@ class InlinePolicy:
         self.inference.add(now_ns - start_ns)
         self.latency.add(now_ns - start_ns)
         seen = dict(zip(self._spec.cameras, frames, strict=True))
-        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, unsure, seen))
+        latency_ns = now_ns - start_ns
+        self._on_chunk(Chunk(now_ns, actions, latency_ns, self._sequence, uncertainty=unsure, frames=seen))
         return True
 
     def set_task(self, prompt: str) -> None:

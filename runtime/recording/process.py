@@ -212,6 +212,7 @@ class Recording:
         if told is not None and not known:  # a recorder before this one has begun it
             self._part = order.part + 1
             keeping.join(told, self._part, time.monotonic_ns())
+            self._say({"path": str(self.path), "part": self._part})
         if order.action != "update":
             piece.segment.add_message("/episodes", order.mono_ns, order.message)
         if told is not None and told.ended_mono_ns:

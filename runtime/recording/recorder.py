@@ -47,6 +47,8 @@ _CLOSE_S = 5.0
 _LOG_LEVEL = {"info": INFO, "warning": 3, "error": 4}
 """Levels of the well-known schema foxglove.Log."""
 _Actions = tuple[int, bytes] | None
+_Order = Mapping[str, Any]
+"""What is said of episodes, see `Recorder.add_episode`."""
 
 
 class Recorder:
@@ -88,10 +90,11 @@ class Recorder:
         }
         self._videos = tuple(video.ring.descriptor for video in (videos or {}).values())
         self._metadata = dict(metadata)
-        self._open: Episode | None = None
+        self._sent: _Order | None = None
+        """The open episode, as the process was told of it last."""
         self._part = 0
         """Of the open episode, the one that is being written."""
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, _Order | None]] = deque()
         self._lost = 0
         self._process: ChildProcess | None = None
         self._task: asyncio.Task[None] | None = None
@@ -159,12 +162,6 @@ class Recorder:
         `action`: `start`, `success`, `failure`, `discard`, `cut_off` or `mark`; `update` tells only that more is
         known of it. `at`: CLOCK_MONOTONIC and CLOCK_REALTIME, ns.
         """
-        self._open = None if episode is None or episode.ended_mono_ns else episode
-        self._tell("/episodes", at[0], self._order(action, episode, at, note, by), urgent=True)
-
-    def _order(
-        self, action: str, episode: Episode | None, at: tuple[int, int], note: str, by: str
-    ) -> Mapping[str, Any]:
         message = {
             "episode": episode.id if episode is not None else "",
             "action": action,
@@ -177,11 +174,8 @@ class Recorder:
             "verdict": "",
             "reasons": [],
         }
-        return {
-            "message": message,
-            "episode": episode.as_dict() if episode is not None else None,
-            "part": self._part,
-        }
+        order = {"message": message, "episode": episode.as_dict() if episode is not None else None, "part": 0}
+        self._tell("/episodes", at[0], order, order=order)
 
     def _on_event(self, event: Event) -> None:
         sec, nsec = divmod(event.wall_ns, 1_000_000_000)
@@ -203,11 +197,11 @@ class Recorder:
         mono_ns: int,
         message: Mapping[str, Any],
         actions: _Actions = None,
-        urgent: bool = False,
+        order: _Order | None = None,
     ) -> None:
-        """Callable from any thread; never waits. `urgent`: never left out; for what is rare."""
-        if urgent or len(self._waiting) < _WAITING_MAX:
-            self._waiting.append(msgpack.packb((topic, mono_ns, message, actions), default=str))
+        """Callable from any thread; never waits. `order`: the message again where it is one; none is lost."""
+        if order is not None or len(self._waiting) < _WAITING_MAX:
+            self._waiting.append((msgpack.packb((topic, mono_ns, message, actions), default=str), order))
         else:
             self._lost += 1
         self._send()
@@ -216,12 +210,15 @@ class Recorder:
         # Always through the queue: a thread that finds no process leaves its message to whoever starts one.
         process = self._process
         while process is not None and self._waiting:
-            message = self._waiting.popleft()
+            message, order = self._waiting.popleft()
             try:
                 process.send(message)
             except OSError:  # full or dead: `_run_process` tries again
-                self._waiting.appendleft(message)
+                self._waiting.appendleft((message, order))
                 return
+            if order is not None:
+                episode = order["episode"]
+                self._sent = order if episode is not None and not episode["ended_mono_ns"] else None
 
     def _on_message(self, message: bytes) -> None:
         told = msgpack.unpackb(message)
@@ -254,15 +251,17 @@ class Recorder:
         except OSError as error:
             return f"the recorder cannot start: {error}"
         backoff.ready(time.monotonic_ns())
-        if self._open is not None:  # the new process knows nothing of it
-            order = self._order("update", self._open, (0, 0), "", "")
-            self._waiting.appendleft(msgpack.packb(("/episodes", 0, order, None)))
+        if self._sent is not None:  # the new process knows nothing of it
+            order = {**self._sent, "message": {"action": "update"}, "part": self._part}
+            self._waiting.appendleft((msgpack.packb(("/episodes", 0, order, None)), order))
         self._process = process
         try:
             while not process.exited.done():
                 self._send()
                 await asyncio.wait({process.exited}, timeout=_SEND_S)
         except asyncio.CancelledError:
+            if not self._closing:
+                raise
             deadline = time.monotonic() + _CLOSE_S
             while self._waiting and not process.exited.done() and time.monotonic() < deadline:
                 self._send()

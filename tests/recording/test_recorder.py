@@ -18,10 +18,12 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from drivers.state import JointState
+from runtime.config.quality import Quality
 from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
+from runtime.recording.episode import Episode
 from runtime.recording.keeping import KeepRules, is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
@@ -219,6 +221,73 @@ async def test_a_recorder_that_is_killed_is_replaced_and_loses_no_tick(
     await until(lambda: recorder.path != first)
     await recorder.close()
     assert read_ticks(sealed(recorder.path)) == list(range(100))
+
+
+def about(path: Path) -> dict[str, str]:
+    """The episode's metadata record that counts."""
+    with path.open("rb") as file:
+        found = [record.metadata for record in make_reader(file).iter_metadata() if record.name == "episode"]
+    return found[-1] if found else {}
+
+
+def say(recorder: Recorder, action: str, episode: Episode) -> None:
+    recorder.add_episode(action, episode, (time.monotonic_ns(), time.time_ns()), "", "alice")
+
+
+def end(recorder: Recorder, episode: Episode) -> None:
+    episode.outcome, episode.ended_mono_ns = "success", time.monotonic_ns()
+    say(recorder, "success", episode)
+
+
+async def test_ticks_before_within_and_after_an_episode_are_in_files_of_their_own(tmp_path: Path) -> None:
+    trace, events = make_trace(), Events()
+    quality = Quality(tick_gap_max=60.0, reading_age_max=1e9)
+    recorder = Recorder(trace, events, tmp_path, "r", RULES, {}, quality=quality)
+    recorder.start()
+    write_ticks(trace, 0, 100)
+    episode = Episode("e-1", 1, "pick", "", time.monotonic_ns(), time.time_ns())
+    say(recorder, "start", episode)
+    recorder.describe({"model_sha256": "abc"})
+    write_ticks(trace, 100, 100)
+    end(recorder, episode)
+    write_ticks(trace, 200, 100)
+    await until(lambda: events.counts["episode.verdict"])
+    await recorder.close()
+    paths = sorted(tmp_path.glob("ready/*/*"), key=read_ticks)
+    assert [read_ticks(path) for path in paths] == [[*range(n, n + 100)] for n in (0, 100, 200)]
+    assert [about(path).get("verdict") for path in paths] == [None, "good", None]
+    assert recorder.file_bytes == sum(path.stat().st_size for path in paths)
+    with paths[2].open("rb") as file:
+        assert next(iter(make_reader(file).iter_metadata())).metadata["model_sha256"] == "abc"
+
+
+async def test_an_episode_outlives_its_recorder_and_is_bad_then(tmp_path: Path) -> None:
+    trace, events = make_trace(), Events()
+    recorder = Recorder(trace, events, tmp_path, "r", RULES, {}, sync_s=0.1)
+    recorder.start()
+    try:
+        episode = Episode("e-1", 1, "pick", "", time.monotonic_ns(), time.time_ns())
+        say(recorder, "start", episode)
+        await until(lambda: recorder._part == 1)
+        write_ticks(trace, 0, 100)
+        await until(lambda: taken(trace) == 100)
+        first, pid = recorder.path, recorder.pid
+        assert first is not None
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: recorder.path != first)
+        write_ticks(trace, 100, 100)
+        end(recorder, episode)
+        await until(lambda: events.counts["episode.verdict"])
+    finally:
+        await recorder.close()
+    (second,) = tmp_path.glob("ready/rejected/*")
+    assert read_ticks(second) == list(range(100, 200))
+    assert "its recording was interrupted" in about(second)["reasons"]
+    assert (about(second)["id"], about(second)["part"], about(second)["outcome"]) == ("e-1", "2", "success")
+    with first.open("r+b") as file:
+        assert recover(file).kind == "failure", "the spool takes it in as cut off"
+    assert read_ticks(first) == list(range(100))
 
 
 DAEMON = """

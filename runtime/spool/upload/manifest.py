@@ -8,18 +8,30 @@ from typing import Any
 
 from runtime.spool.index import Facts
 from runtime.spool.layout import Entry
-from runtime.spool.upload.store import Sums
+from runtime.spool.upload.sums import FileSums
 
 _HASH_LENGTH = 12
 """So many digits of the SHA-256 are part of the key."""
-_EPISODE = {"episode": "id", "part": "part", "task": "task", "outcome": "outcome", "verdict": "verdict"}
+_EPISODE = {
+    "episode": "id",
+    "episode_part": "part",
+    "task": "task",
+    "outcome": "outcome",
+    "verdict": "verdict",
+}
 """What a manifest says of an episode, by the names in its metadata record; all empty for a segment of none."""
 
 
-def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: Sums) -> str:
+def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: FileSums) -> str:
     """Where a segment goes. The same content has the same key, another content has another one."""
     name = f"{entry.name}-{sums.sha256[:_HASH_LENGTH]}.mcap"
     return f"{_folder(fleet, robot, entry, _date(facts.first_ns))}/{name}"
+
+
+def part_keys(key: str, sums: FileSums) -> list[str]:
+    """Where the parts of a segment go; of one that goes as one, its own key."""
+    count = len(sums.parts)
+    return [key] if count == 1 else [f"{key}.{number:04d}-of-{count:04d}" for number in range(1, count + 1)]
 
 
 def loss_key(fleet: str, robot: str, entry: Entry, lost_ns: int) -> str:
@@ -27,7 +39,7 @@ def loss_key(fleet: str, robot: str, entry: Entry, lost_ns: int) -> str:
     return f"{_folder(fleet, robot, entry, _date(lost_ns))}/{entry.name}.{entry.bytes}.lost.json"
 
 
-def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums: Sums) -> bytes:
+def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums: FileSums) -> bytes:
     """The JSON beside a segment."""
     return _json(
         {
@@ -42,7 +54,11 @@ def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums:
             "first_ns": facts.first_ns,
             "last_ns": facts.last_ns,
             "messages": facts.messages,
-            **{key: facts.episode.get(name, "") for key, name in _EPISODE.items()},
+            **{ours: facts.episode.get(name, "") for ours, name in _EPISODE.items()},
+            "parts": [
+                {"key": name, "bytes": part.size, "sha256": part.sha256}
+                for name, part in zip(part_keys(key, sums), sums.parts, strict=True)
+            ],
         }
     )
 
