@@ -20,5 +20,7 @@ class Chunk:
     """From the observation to the arrival of the chunk, ns."""
     sequence: int
     """Number of the request that it answers; counts up from 1."""
+    curve: Floats | None = None
+    """The curve through its goals, `Curve.through`, where a worker has computed it; shape (H, 4, joints)."""
     frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """By camera, number and capture time (CLOCK_MONOTONIC, ns) of the frame that the policy was shown."""

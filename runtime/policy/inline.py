@@ -100,7 +100,7 @@ class InlinePolicy:
         self.inference.add(now_ns - start_ns)
         self.latency.add(now_ns - start_ns)
         seen = dict(zip(self._spec.cameras, frames, strict=True))
-        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, seen))
+        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, frames=seen))
         return True
 
     def set_task(self, prompt: str) -> None:

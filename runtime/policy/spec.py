@@ -27,6 +27,8 @@ class WorkerSpec:
     """Time between two actions, s."""
     action_size: int
     """A: values in an action."""
+    curve: Mapping[str, Any] | None = None
+    """`Curve.settings`: the worker computes the curve of each chunk. None: it does not."""
     cameras: Mapping[str, int] = field(default_factory=dict)
     """Cameras that it sees, with the descriptors of their frames; see `runtime.policy.worker.pictures`."""
     pictures: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=lambda: {"terms": (), "ages": ()})
