@@ -94,7 +94,8 @@ def flat(config: Config) -> dict[str, Any]:
         "joint": config.joints,
         "sensor": [plan.options for plan in config.sensors],
     }
-    sections["cameras"] = {name: camera.model_dump() for name, camera in config.cameras.items()}
+    if config.cameras:
+        sections["cameras"] = {name: camera.model_dump() for name, camera in config.cameras.items()}
     for name, entries in lists.items():
         sections[name] = {entry.name: entry.model_dump() for entry in entries}
     found: dict[str, Any] = {}

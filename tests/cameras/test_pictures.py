@@ -169,6 +169,11 @@ class TestOnnx:
         backend.see({"image": np.full((4, 6, 3), 9, np.uint8)})
         assert backend.infer(np.zeros(0, np.float32)).tolist() == [[[9, 9], [9, 9]]]
 
+    def test_values_that_the_model_does_not_take(self, tmp_path):
+        backend = OnnxBackend(model(tmp_path / "m.onnx", vector=False), GIVEN)
+        with pytest.raises(WrongShape, match="no input for the 2 values of the observation"):
+            backend.infer(np.zeros(2, np.float32))
+
     def test_another_name(self, tmp_path):
         with pytest.raises(BackendError, match="no input 'top' for a picture; found 'image', 'obs'"):
             OnnxBackend(model(tmp_path / "m.onnx"), {**GIVEN, "pictures": ["top"]})

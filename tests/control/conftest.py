@@ -176,6 +176,7 @@ def second(commands: Commands, events: Events) -> Source:
 def build(
     degraded: DegradedOptions | None = None,
     sensors: Sequence[tuple[Any, float]] = (),
+    cameras: Sequence[tuple[Any, float]] = (),
     tasks: Tasks | None = None,
     seam: Name = "blend",
     observe: Observe = "now",
@@ -222,6 +223,7 @@ def build(
         strategy(seam),
         events,
         observe=observe,
+        cameras=cameras,
     )
     fallback = (second(commands, events), handover, strategy("blend")) if handover is not None else None
     planner = Planner(source, commands, events, clock=lambda: clock[0], fallback=fallback)
@@ -241,7 +243,7 @@ def build(
         heartbeat,
         orders,
         planner,
-        Degraded(options, joints, sensors, lambda: flags, events, PERIOD_NS / 1e9),
+        Degraded(options, joints, sensors, lambda: flags, events, PERIOD_NS / 1e9, cameras),
         health,
         trace,
         Episodes("r", None, events, 60.0, marks_alone=True, clock=lambda: clock[0]),

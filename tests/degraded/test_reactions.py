@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.config.degraded import Degraded, LostSensor, Starved
+from runtime.config.degraded import Degraded, LostCamera, LostSensor, Starved
 from runtime.control.modes import Mode, ModeError
 from safety.action import Action
 from safety.watch import Clear, Flag
@@ -255,3 +255,35 @@ def test_joints_that_fail_together_or_one_after_the_other_in_a_stop_are_one_faul
     world.tick(5)
     assert world.health.joint_faults == 1
     assert world.health.failed_attempts == 1
+
+
+def test_a_camera_that_cannot_be_believed_the_policy_is_not_asked_then_slowly_home() -> None:
+    camera = Camera()
+    world = build(Degraded(home=HOME, camera={"camera": LostCamera(grace=0.6)}), cameras=[(camera, MAX_AGE_S)])
+    world.arm()
+    world.loop.start_auto()
+    run(world, camera, 1.0)
+    asked = len(world.policy.asked)
+    run(world, camera, 0.65, see=False)
+    assert world.loop.modes.mode == Mode.AUTO
+    assert world.policy.asked[-1] - camera.stamp_ns <= MAX_AGE_S * 1e9, "not with an old picture"
+    assert len(world.policy.asked) - asked <= 1
+    [told] = events(world, "policy.blind")
+    assert "camera camera is too old" in told.message
+    assert not events(world, "degraded.sensor")
+    run(world, camera, 0.1, see=False)
+    [reaction] = events(world, "degraded.reaction")
+    assert (reaction.fields["condition"], reaction.fields["reaction"]) == ("camera.camera", "home")
+
+
+def test_a_camera_that_comes_back_in_time_and_the_run_goes_on() -> None:
+    camera = Camera()
+    world = build(Degraded(home=HOME), cameras=[(camera, MAX_AGE_S)])
+    world.arm()
+    world.loop.start_auto()
+    run(world, camera, 1.0)
+    run(world, camera, 0.5, see=False)
+    asked = len(world.policy.asked)
+    run(world, camera, 0.5)
+    assert world.loop.modes.mode == Mode.AUTO
+    assert len(world.policy.asked) > asked

@@ -118,7 +118,11 @@ async def test_an_interpreter_that_is_too_old(rig):
         await rig(python=python).worker.start()
 
 
-@pytest.mark.parametrize("path", sorted(WORKER.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*WORKER.rglob("*.py"), *(WORKER.parents[1] / "cameras" / "worker").rglob("*.py")]),
+    ids=lambda path: path.name,
+)
 def test_the_worker_speaks_python_3_9(path):
     ast.parse(path.read_text(), feature_version=(3, 9))
 

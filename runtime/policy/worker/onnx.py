@@ -70,6 +70,11 @@ class OnnxBackend:
         if self._input:
             shape = list(self._inputs[self._input].shape)
             feeds[self._input] = observation.reshape(fit(self._input, shape, observation.size))
+        elif observation.size:
+            raise WrongShape(
+                f"the model has no input for the {observation.size} values of the observation, only for pictures; "
+                "remove the other terms"
+            )
         if self._prefix is not None:
             feeds.update(self._prefix.feeds(plan, delay))
         output: npt.NDArray[Any] = self._session.run(self._outputs, feeds)[0]
