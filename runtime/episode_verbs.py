@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _ENDS = ("success", "failure", "discard")
 _TASK_MAX = 200
+_names: dict[int, str] = {}
+"""Of users who have asked before."""
 
 
 async def episode(daemon: Daemon, args: dict[str, Any], peer: Peer) -> dict[str, Any] | None:
@@ -35,8 +37,10 @@ async def episode(daemon: Daemon, args: dict[str, Any], peer: Peer) -> dict[str,
 
 
 async def name_of(peer: Peer) -> str:
-    """The user who asks. In a thread: names may come from a directory service."""
-    return (await asyncio.to_thread(Person.of, peer.uid)).name
+    """The user who asks. The first time it takes a thread: names may come from a directory service."""
+    if peer.uid not in _names:
+        _names[peer.uid] = (await asyncio.to_thread(Person.of, peer.uid)).name
+    return _names[peer.uid]
 
 
 def _choose(daemon: Daemon, name: str | None) -> Task:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.events import stops_robot
-from runtime.recording.episode import BAD, DISCARDED, FAILURE, GOOD, METADATA, Episode
+from runtime.recording.episode import BAD, DISCARDED, FAILURE, GOOD, METADATA, SUCCESS, Episode
 from runtime.recording.gates import Gates
 from runtime.recording.quality.frame import FrameQuality
 from runtime.recording.quality.statistics import Statistics
@@ -232,7 +232,7 @@ class Keeping:
             for piece in parts:
                 self._drop(piece)
             return
-        if episode.outcome and statistics is not None:
+        if episode.outcome in (SUCCESS, FAILURE) and statistics is not None:
             self._judge(episode, statistics, parts[-1])
         kind = episode.kind(stopped)
         # All of them first: what is moved after a crash is moved by what its metadata say.

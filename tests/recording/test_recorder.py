@@ -261,6 +261,17 @@ async def test_ticks_before_within_and_after_an_episode_are_in_files_of_their_ow
         assert next(iter(make_reader(file).iter_metadata())).metadata["model_sha256"] == "abc"
 
 
+async def test_a_ring_that_nothing_has_triggered_is_gone_at_the_end(tmp_path: Path) -> None:
+    trace = make_trace()
+    recorder = Recorder(trace, Events(), tmp_path, "r", KeepRules("ring"), {}, sync_s=0.1)
+    recorder.start()
+    write_ticks(trace, 0, 100)
+    await until(lambda: taken(trace) == 100)
+    assert list(tmp_path.glob("open/*"))
+    await recorder.close()
+    assert not list(tmp_path.rglob("*.mcap"))
+
+
 async def test_an_episode_outlives_its_recorder_and_is_bad_then(tmp_path: Path) -> None:
     trace, events = make_trace(), Events()
     recorder = Recorder(trace, events, tmp_path, "r", RULES, {}, sync_s=0.1)
@@ -301,7 +312,7 @@ from runtime.recording.recorder import Recorder
 
 async def main():
     trace = make_trace()
-    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", KeepRules(), {})
+    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", KeepRules(sys.argv[2]), {})
     recorder.start()
     while recorder.path is None:
         await asyncio.sleep(0.01)
@@ -314,9 +325,12 @@ asyncio.run(asyncio.wait_for(main(), 20))
 """
 
 
-async def test_what_a_killed_daemon_has_left_is_written_and_the_file_closed(tmp_path: Path) -> None:
-    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(tmp_path))
+@pytest.mark.parametrize(("mode", "kind"), [("always", "bulk"), ("ring", "failure")])
+async def test_what_a_killed_daemon_has_left_is_written_and_the_file_closed(
+    tmp_path: Path, mode: str, kind: str
+) -> None:
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(tmp_path), mode)
     assert await daemon.wait() == -signal.SIGKILL
-    await until(lambda: list(tmp_path.glob("ready/bulk/*")))
-    (path,) = tmp_path.glob("ready/bulk/*")
+    await until(lambda: list(tmp_path.glob(f"ready/{kind}/*")))
+    (path,) = tmp_path.glob("ready/*/*")
     assert read_ticks(path) == list(range(300))
