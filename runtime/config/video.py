@@ -20,9 +20,9 @@ class VideoStream(Options):
     rate: float | None = Field(default=None, gt=0, le=1000)
     """Frames per second, Hz. Left out: all that the camera gives."""
     width: int | None = Field(default=None, ge=16, le=8192)
-    """Width of what is recorded, pixels. Left out: the camera's."""
+    """Width of what is recorded, pixels; H.264 and H.265 make it even. Left out: the camera's."""
     height: int | None = Field(default=None, ge=16, le=8192)
-    """Height of what is recorded, pixels. Left out: the camera's."""
+    """Height of what is recorded, pixels; as the width. Left out: the camera's."""
     bitrate: float = Field(default=4.0, gt=0, le=200)
     """H.264 and H.265 take at most this, Mbit/s; less where the picture is quiet."""
     jpeg_quality: int = Field(default=85, ge=1, le=95)
