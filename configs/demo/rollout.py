@@ -93,11 +93,12 @@ def run(
     limit: float = 120.0,
     keep_every: int = 0,
     disturb: np.random.Generator | None = None,
+    look: Callable[[Plant], None] | None = None,
 ) -> Result:
     """One run of ten cubes.
 
     `start`: first pose (7,). `keep_every`: ticks between kept observations. `disturb`: pushes the goals about,
-    delays measurements and stale last actions at random.
+    delays measurements and stale last actions at random. `look`: shown the plant with each kept observation.
     """
     plant = Plant(MODEL, JOINTS, "drivers.emulated.belt:Belt", seed=seed)
     if start is not None:
@@ -134,6 +135,9 @@ def run(
         if keep_every and tick % keep_every == 0:
             stale_ns = 0 if disturb is None or disturb.random() > 0.3 else 20_000_000
             result.observations.append(observation(seen, mechanism.last_action(now_ns - stale_ns)))
+
+            if look is not None:
+                look(plant)
 
         wanted = goal
         if disturb is not None:

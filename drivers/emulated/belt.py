@@ -66,7 +66,8 @@ class Belt:
     """Ten cubes on a belt and a bin.
 
     A sensor over the belt tracks the cube that is in play: `object_position` (3, m), `object_velocity` (3, m/s),
-    both zero while no cube is in play, and `object_present` (1, 0 or 1).
+    both zero while no cube is in play, and `object_present` (1, 0 or 1). The belt's own encoder
+    tells `belt_speed` (1, m/s).
     """
 
     def __init__(self, plant: Plant, rng: np.random.Generator) -> None:
@@ -129,6 +130,8 @@ class Belt:
             if active is None:
                 return np.zeros(3)
             return self._position(active) + self._noise.normal(0.0, POSITION_NOISE, 3)
+        if field == "belt_speed":
+            return np.array([self._speed])
         if field == "object_velocity":
             if active is None:
                 return np.zeros(3)

@@ -76,6 +76,7 @@ def _run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         raise ProcessError(f"{config.path}: a demonstration needs the sections [emulated] and [policy]")
     with Emulator(config) as emulator, DaemonProcess(config, settings) as daemon:
         daemon.wait_policy()
+        daemon.wait_cameras()
         ready = daemon.request("status")
         daemon.request("arm")
         daemon.request("start")

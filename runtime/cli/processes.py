@@ -105,6 +105,14 @@ class DaemonProcess:
                 raise ProcessError(f"the policy is not ready: {status['policy']}\n{self.log_tail()}")
             time.sleep(0.05)
 
+    def wait_cameras(self) -> None:
+        """Wait until every camera is well, if there are any. Raises ProcessError."""
+        deadline = time.monotonic() + READY_S
+        while ill := [camera for camera in self.request("status")["cameras"] if camera["state"] != "well"]:
+            if time.monotonic() > deadline:
+                raise ProcessError(f"not all cameras are ready: {ill}\n{self.log_tail()}")
+            time.sleep(0.05)
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send the daemon a signal."""
         self.process.send_signal(number)

@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "run CONFIG against its emulated robot and report how it went", _demo)
     demo.add_argument("config", type=Path, nargs="?", default=None, help="default: configs/demo.toml")
     demo.add_argument("--inline", action="store_true", help="run the inference inside the tick, as a bad example")
+    demo.add_argument(
+        "--camera", action="store_true", help="configs/demo_camera.toml, whose policy sees through a camera"
+    )
     demo.add_argument("--latency", type=float, metavar="S", help="inference latency, s (default: the config's)")
     demo.add_argument("--seed", type=int, help="seed of the emulated task (default: the config's)")
     demo.add_argument(
@@ -135,7 +138,8 @@ def _demo(args: argparse.Namespace) -> int:
     from runtime.cli.demo import demo
 
     if args.config is None:
-        here, installed = Path("configs/demo.toml"), Path(sys.prefix, "share/reflexd/configs/demo.toml")
+        name = "demo_camera.toml" if args.camera else "demo.toml"
+        here, installed = Path("configs", name), Path(sys.prefix, "share/reflexd/configs", name)
         args.config = installed if installed.exists() and not here.exists() else here
     return demo(args)
 

@@ -39,6 +39,15 @@ def test_demo() -> None:
     assert len(spec.joints) == 7
 
 
+def test_demo_camera() -> None:
+    config = load(CONFIGS / "demo_camera.toml", run_dir="/run/demo")
+    assert config.warnings == ()
+    assert sizes("demo_camera.toml") == (23, 7)
+    assert list(config.cameras) == ["front"]
+    tracker, plain = (load(CONFIGS / name).joints for name in ("demo_camera.toml", "demo.toml"))
+    assert tracker == plain, "it is the same arm"
+
+
 def test_hinges() -> None:
     config = load(CONFIGS / "hinges.toml", run_dir="/run/hinges")
     assert config.warnings == ()
