@@ -49,7 +49,7 @@ FIELDS = [
             },
         },
         "policy.options.keys: found observation.state, effort, expected observation.state and pictures called "
-        "observation.images.NAME without quality: the server takes nothing else; change it",
+        "observation.images.NAME with size and without quality: the server takes nothing else; change it",
     ),
     (
         {
@@ -178,7 +178,8 @@ FIELDS = [
     (
         {"policy.observation": [{"source": "joint.angle"}]},
         "policy.observation[0].source: found 'joint.angle', expected one of joint.position, joint.velocity, "
-        "joint.torque, last_action, command, task, task.one_hot, projected_gravity, sensor.NAME.FIELD",
+        "joint.torque, last_action, command, task, task.one_hot, projected_gravity, sensor.NAME.FIELD, "
+        "camera.NAME, camera.NAME.age",
     ),
     (
         {"policy.command.vx.default": 2.0},

@@ -84,6 +84,16 @@ STATUS: dict[str, Any] = {
         "interventions": 1,
         "notes": 0,
     },
+    "cameras": [
+        {
+            "name": "wrist",
+            "state": "black",
+            "age_s": 1.25,
+            "frames": 95,
+            "restarts": 1,
+            "about": "/dev/video0",
+        }
+    ],
     "recording": {
         "path": "/data/0001.mcap",
         "bytes": 12_300_000,

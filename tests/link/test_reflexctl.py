@@ -81,6 +81,7 @@ def test_status_for_people(ctl: Any) -> None:
         "               right  10000      9990     6     1        2        0       1\n"
         "sensors        imu 2.0 ms, camera never\n"
         "episode        arm-20261126T101500Z-3f9a, task pick, 1 interventions, 0 notes\n"
+        "cameras        wrist: BLACK, 1250 ms old, 95 frames, 1 restarts, /dev/video0\n"
         "recording      /data/0001.mcap, 12.3 MB, 0 dropped, FAILED: disk full\n"
         "               wrist: h264 by libx264, 90 frames, 2 dropped\n"
         "spool          3 segments wait, 1.5 MB; 0 are sent and still here, 0.0 MB; 1 LOST, 0.7 MB\n"
