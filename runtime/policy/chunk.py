@@ -19,3 +19,5 @@ class Chunk:
     """From the observation to the arrival of the chunk, ns."""
     sequence: int
     """Number of the request that it answers; counts up from 1."""
+    curve: Floats | None = None
+    """The curve through its goals, `Curve.through`, where a worker has computed it; shape (H, 4, joints)."""

@@ -167,8 +167,8 @@ class _Replay:
         self.rebuilt = float(off.max()) if self.run.begins and len(off) else 0.0
         if self.rebuilt > _SAME_RAD:
             self._remark(
-                f"the plan that the recorded chunks make is up to {self.rebuilt:.3g} rad off the recorded one: the "
-                "config is not the one that ran (--set?), or chunks are missing; last actions and limits are off too"
+                f"the plan that the recorded chunks make is up to {self.rebuilt:.3g} rad off the recorded one: "
+                "the config is not the one that ran (--set?), or chunks are missing; limits are off too"
             )
 
     def _remark(self, text: str) -> None:

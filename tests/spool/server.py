@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import calendar
+import json
 import logging
 import re
 import socket
 import socketserver
+import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,34 +24,61 @@ KEY_ID, SECRET = "AKIDFORTESTS", "a-secret-that-nobody-may-see"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
 
 
+def upload(server: str, **more: Any) -> dict[str, Any]:
+    """The section `[upload]` for the server of `s3`, as the spool's process gets it."""
+    return {
+        "url": f"s3://{BUCKET}/all",
+        "endpoint": server,
+        "region": "us-east-1",
+        "fleet": "f",
+        "rate": None,
+        "quiet_hours": [],
+        "metered": [],
+        "confirm": "checksum",
+        "when": dict.fromkeys(("safety", "intervention", "failure", "bulk"), "always"),
+        **more,
+    }
+
+
 class Link:
     """A TCP proxy. `answer`: an HTTP status that it gives in place of the server to every PUT whose path has
-    `answer_for` in it. `cut_after`: bytes of a request that pass before it breaks. `lie`: all ETags are wrong."""
+    `answer_for` in it. `cut_after`: bytes of a request that pass before it breaks. `rate_bps`: bytes per second of
+    a request. `lie`: all ETags are wrong. `skew_max_s`: like S3 it refuses what is signed for another time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.answer = 0
         self.answer_for = ""
         self.cut_after: int | None = None
+        self.rate_bps: float | None = None
         self.lie = False
+        self.skew_max_s: float | None = None
         self.puts: list[str] = []
         """Paths of all PUT and POST requests."""
+        self._clients: set[socket.socket] = set()
         link = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
+                link._clients.add(self.request)
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
                     link._serve(self.request, server)
+                link._clients.remove(self.request)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
+            allow_reuse_address = True
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(listen, Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
+        """End it: whoever is connected is cut off."""
         self._server.shutdown()
         self._server.server_close()
+        for client in list(self._clients):
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
         answers = threading.Thread(target=self._back, args=(server, client), daemon=True)
@@ -56,21 +87,32 @@ class Link:
         while data := client.recv(65536):
             if found := re.match(rb"(PUT|POST|GET|HEAD) (\S+) HTTP", data):
                 passed = 0
-                if found[1] in (b"PUT", b"POST"):
-                    self.puts.append(found[2].decode())
-                    if self.answer and self.answer_for in self.puts[-1]:
-                        client.sendall(
-                            b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.answer
-                        )
-                        break
+                if status := self._refusal(found[1].decode(), found[2].decode(), data):
+                    client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+                    break
             passed += len(data)
             if self.cut_after is not None and passed > self.cut_after:
                 break
+            if self.rate_bps is not None:
+                time.sleep(len(data) / self.rate_bps)
             server.sendall(data)
         for end in (client, server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         answers.join()
+
+    def _refusal(self, method: str, path: str, data: bytes) -> int:
+        """The status that this request gets in place of the server's answer; 0 for none."""
+        signed = re.search(rb"(?i)x-amz-date: (\d{8}T\d{6}Z)", data)
+        if self.skew_max_s is not None and signed:
+            at_s = calendar.timegm(time.strptime(signed[1].decode(), "%Y%m%dT%H%M%SZ"))
+            if abs(time.time() - at_s) > self.skew_max_s:
+                return 403
+        if method in ("PUT", "POST"):
+            self.puts.append(path)
+            if self.answer_for in path:
+                return self.answer
+        return 0
 
     def _back(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
@@ -129,13 +171,19 @@ def http(port: int = 0, objects: dict[str, bytes] | None = None) -> Iterator[Any
 @contextmanager
 def checked_credentials(url: str) -> Iterator[None]:
     """The server of `s3` refuses credentials that it does not know, which are all, meanwhile."""
-    for count in (b"0", b"inf"):
-        request = urllib.request.Request(
-            f"{url}/moto-api/reset-auth", data=count, headers={"Content-Type": "text/plain"}, method="POST"
-        )
-        urllib.request.urlopen(request).close()
-        if count == b"0":
-            yield
+    check_credentials(url, True)
+    yield
+    check_credentials(url, False)
+
+
+def check_credentials(url: str, checked: bool) -> None:
+    request = urllib.request.Request(
+        f"{url}/moto-api/reset-auth",
+        data=b"0" if checked else b"inf",
+        headers={"Content-Type": "text/plain"},
+        method="POST",
+    )
+    urllib.request.urlopen(request).close()
 
 
 @contextmanager
@@ -151,3 +199,32 @@ def s3(port: int = 0) -> Iterator[str]:
         yield url
     finally:
         server.stop()
+
+
+def main() -> None:
+    """`python -m tests.spool.server HOST PORT`: the server behind its link, and what happens to them on stdin.
+
+    A line of JSON sets the link: `{"answer": 503}`; `"checked"` sets whether credentials are, `"running"` whether
+    anybody listens: a server that is back has what it had. It ends with stdin.
+    """
+    host, port = sys.argv[1], int(sys.argv[2])
+    with s3() as url:
+        link: Link | None = Link(int(url.rpartition(":")[2]), (host, port))
+        print("ready", flush=True)
+        for line in sys.stdin:
+            told = json.loads(line)
+            if "checked" in told:
+                check_credentials(url, told.pop("checked"))
+            if told.pop("running", True) is False:
+                assert link is not None
+                link.close()
+                link = None
+            elif link is None:
+                link = Link(int(url.rpartition(":")[2]), (host, port))
+            for name, value in told.items():
+                setattr(link, name, value)
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ from runtime.spool.files import Files
 from runtime.spool.layout import folders
 from runtime.spool.spool import Spool
 from tests.spool.segments import make_segment, tree
-from tests.spool.server import BUCKET, CREDENTIALS, s3
+from tests.spool.server import CREDENTIALS, s3, upload
 
 DATA, ENDS = make_segment()
 
@@ -30,21 +30,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     with s3() as url:
         yield url
-
-
-def upload(server: str, **more: Any) -> dict[str, Any]:
-    return {
-        "url": f"s3://{BUCKET}/all",
-        "endpoint": server,
-        "region": "us-east-1",
-        "fleet": "f",
-        "rate": None,
-        "quiet_hours": [],
-        "metered": [],
-        "confirm": "checksum",
-        "when": dict.fromkeys(("safety", "intervention", "failure", "bulk"), "always"),
-        **more,
-    }
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ from runtime.spool.keeper import Keeper
 from runtime.spool.layout import Class, folders
 from runtime.spool.retention import Caps
 from runtime.spool.upload import uploader as uploader_module
-from runtime.spool.upload.store import PART, Store, Sums, UploadError, redacted
+from runtime.spool.upload.store import Store, UploadError, redacted
+from runtime.spool.upload.sums import PART, Sums
 from runtime.spool.upload.uploader import Rules, Uploader
 from tests.spool.segments import make_segment, tree
 from tests.spool.server import BUCKET, CREDENTIALS, Link, checked_credentials, http, s3
@@ -47,14 +48,8 @@ def link(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
 
 
 def s3_store(link: Link, prefix: str, confirm: str = "checksum") -> Store:
-    made = Store(f"s3://{BUCKET}/{prefix}", link.url, "us-east-1", confirm, None)
     # The library's own attempts only take time here.
-    retry = {"max_retries": 0}
-    config = {"endpoint": link.url, "region": "us-east-1"}
-    made._store = obstore.store.from_url(
-        f"s3://{BUCKET}/{prefix}", config=config, client_options={"allow_http": True}, retry_config=retry
-    )
-    return made
+    return Store(f"s3://{BUCKET}/{prefix}", link.url, "us-east-1", confirm, None, retries=0)
 
 
 class Robot:
@@ -90,6 +85,14 @@ class Robot:
 
     def get(self, key: str) -> bytes:
         return bytes(obstore.get(self.store._store, key).bytes())
+
+    def segment(self) -> bytes:
+        """The only segment on the server, put together as its manifest says."""
+        (key,) = [key for key in self.objects() if key.endswith(".mcap.json")]
+        told = json.loads(self.get(key))
+        parts = [(self.get(part["key"]), part) for part in told["parts"]]
+        assert all(Sums.of(data).sha256 == part["sha256"] for data, part in parts)
+        return b"".join(data for data, _ in parts)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -135,7 +138,7 @@ async def test_a_segment_its_manifest_and_the_loss_of_another_arrive(
         "class": "bulk",
     }
     assert robot.get(segment) == DATA
-    sums = Sums.of_bytes(DATA)
+    sums = Sums.of(DATA)
     assert segment == f"fleet=f/robot=r/date=1970-01-01/class=safety/r-1-{sums.sha256[:12]}.mcap"
     assert about == f"{segment}.json"
     told = json.loads(robot.get(about))
@@ -232,10 +235,7 @@ async def test_a_server_that_restarts(tmp_path: Path, link: Link) -> None:
         put(tmp_path, f"ready/bulk/r-{number}.mcap")
     robot = Robot(tmp_path, Store("http://127.0.0.1:1/", None, None, "checksum", None))
     with http() as server:
-        robot.uploader._store = Store(server.url, None, None, "checksum", None)
-        robot.uploader._store._store = obstore.store.from_url(
-            server.url, client_options={"allow_http": True}, retry_config={"max_retries": 0}
-        )
+        robot.uploader._store = Store(server.url, None, None, "checksum", None, retries=0)
         async with robot.running():
             await until(lambda: sent(tmp_path))
             port, objects = server.server_address[1], server.objects
@@ -267,7 +267,7 @@ async def test_a_server_whose_checksum_is_another_one_is_not_believed(tmp_path: 
 async def test_something_else_under_the_key_is_replaced(tmp_path: Path, link: Link) -> None:
     put(tmp_path, "ready/bulk/r-1.mcap")
     robot = Robot(tmp_path, s3_store(link, "other"))
-    key = f"fleet=f/robot=r/date=1970-01-01/class=bulk/r-1-{Sums.of_bytes(DATA).sha256[:12]}.mcap"
+    key = f"fleet=f/robot=r/date=1970-01-01/class=bulk/r-1-{Sums.of(DATA).sha256[:12]}.mcap"
     obstore.put(robot.store._store, key, DATA[:-1] + b"x")
     async with robot.running():
         await until(lambda: sent(tmp_path))
@@ -285,7 +285,7 @@ async def test_a_link_that_is_cut_in_the_middle_and_comes_back(tmp_path: Path, l
         assert robot.objects() == [], "nobody sees half of it"
         link.cut_after = None
         await until(lambda: sent(tmp_path))
-    assert robot.get(next(key for key in robot.objects() if key.endswith(".mcap"))) == big
+    assert robot.segment() == big
 
 
 async def test_what_was_sent_before_a_crash_is_not_sent_again(tmp_path: Path, link: Link) -> None:
@@ -314,8 +314,25 @@ async def test_killed_in_the_middle_and_started_again_there_is_one_of_it(tmp_pat
     last = Robot(tmp_path, s3_store(link, "killed"))
     async with last.running():
         await until(lambda: sent(tmp_path))
-    assert len(last.objects()) == 2
-    assert last.get(last.objects()[0]) == big
+    assert len(last.objects()) == 4, "three parts and the manifest"
+    assert last.segment() == big
+
+
+async def test_what_was_sent_of_a_segment_is_not_sent_again_after_a_restart(tmp_path: Path, link: Link) -> None:
+    big = DATA + os.urandom(2 * PART)
+    put(tmp_path, "ready/bulk/r-1.mcap", big)
+    first = Robot(tmp_path, s3_store(link, "resumed"))
+    link.answer, link.answer_for = 503, "0003-of-0003"
+    async with first.running():
+        await until(lambda: first.told)
+    assert [key[-12:] for key in first.objects()] == ["0001-of-0003", "0002-of-0003"], "no manifest: not whole yet"
+    before = len(link.puts)
+    link.answer = 0
+    last = Robot(tmp_path, s3_store(link, "resumed"))
+    async with last.running():
+        await until(lambda: sent(tmp_path))
+    assert [path[-12:] for path in link.puts[before:] if "-of-" in path] == ["0003-of-0003"]
+    assert last.segment() == big
 
 
 async def test_never_is_never_and_unmetered_waits_for_a_free_link_or_an_order(
@@ -353,14 +370,12 @@ async def test_what_is_on_its_way_does_not_go_under_pressure(tmp_path: Path, lin
 
 
 async def test_the_rate_is_kept_over_all_segments(tmp_path: Path) -> None:
-    source = tmp_path / "x"
-    source.write_bytes(bytes(3 * 10**6))
     store = Store(f"file://{tmp_path}/server", None, None, "checksum", 6e6)
+    data = bytes(3 * 10**6)
     started = time.monotonic()
-    for _ in range(2):
-        async for _ in store._paced(source, lambda sent: None):
-            pass
-    # All but the first quarter of a second and the last piece, which is paid for by the next.
+    for key in "abcd":
+        await store.put(key, lambda: data, Sums.of(data))
+    # All but what goes in the first second, and the last piece, which is paid for by the next.
     assert time.monotonic() - started > 0.45
 
 

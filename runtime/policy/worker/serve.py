@@ -17,6 +17,7 @@ import numpy as np
 
 from runtime.policy.worker import wire
 from runtime.policy.worker.backends import abilities, load, normalise
+from runtime.policy.worker.curve import Curve
 from runtime.policy.worker.errors import Unavailable, WrongShape, words
 from runtime.policy.worker.memory import SharedMemory
 
@@ -32,6 +33,7 @@ class Server:
         start_ns = time.monotonic_ns()
         self._memory = SharedMemory(settings["memory"])
         os.close(settings["memory"])
+        self._curve = Curve(**settings["curve"]) if settings["curve"] else None
         self._latency_ns = int(settings["latency_s"] * 1e9)
         options = {**settings["options"], **settings["given"]}
         self._backend = load(settings["backend"], settings["model"], options)
@@ -82,6 +84,8 @@ class Server:
         else:
             output = self._backend.infer(observation)
         chunk[:] = normalise(output, *chunk.shape)
+        if self._curve is not None:
+            self._memory.curve[:] = self._curve.through(chunk)
 
     def _answer(self, request: wire.Request) -> wire.Reply:
         start_ns = time.monotonic_ns()

@@ -6,8 +6,8 @@ Runs in the worker's interpreter: Python 3.9, standard library only.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntFlag
+from typing import NamedTuple
 
 HELLO = 1
 REPLY = 2
@@ -40,8 +40,7 @@ def _encode(text: str, room: int) -> bytes:
     return text.encode("utf-8", "replace")[:room]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Ask for a chunk; the observation lies in the shared memory, with the plan that the chunk continues."""
 
     sequence: int
@@ -58,8 +57,7 @@ class Request:
         return _REQUEST.pack(REQUEST, self.sequence, self.t0_ns, self.known, self.delay)
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What the policy has to do from the next request on."""
 
     prompt: str
@@ -69,8 +67,7 @@ class Task:
         return bytes([TASK]) + _encode(self.prompt, MESSAGE_MAX - 1)
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(NamedTuple):
     """The worker's first message: it serves, or it says why not."""
 
     status: int
@@ -89,8 +86,7 @@ class Hello:
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to one request; the chunk itself lies in the shared memory."""
 
     status: int

@@ -8,16 +8,22 @@ from typing import Any
 
 from runtime.spool.index import Facts
 from runtime.spool.layout import Entry
-from runtime.spool.upload.store import Sums
+from runtime.spool.upload.sums import FileSums
 
 _HASH_LENGTH = 12
 """So many digits of the SHA-256 are part of the key."""
 
 
-def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: Sums) -> str:
+def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: FileSums) -> str:
     """Where a segment goes. The same content has the same key, another content has another one."""
     name = f"{entry.name}-{sums.sha256[:_HASH_LENGTH]}.mcap"
     return f"{_folder(fleet, robot, entry, _date(facts.first_ns))}/{name}"
+
+
+def part_keys(key: str, sums: FileSums) -> list[str]:
+    """Where the parts of a segment go; of one that goes as one, its own key."""
+    count = len(sums.parts)
+    return [key] if count == 1 else [f"{key}.{number:04d}-of-{count:04d}" for number in range(1, count + 1)]
 
 
 def loss_key(fleet: str, robot: str, entry: Entry, lost_ns: int) -> str:
@@ -25,7 +31,7 @@ def loss_key(fleet: str, robot: str, entry: Entry, lost_ns: int) -> str:
     return f"{_folder(fleet, robot, entry, _date(lost_ns))}/{entry.name}.{entry.bytes}.lost.json"
 
 
-def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums: Sums) -> bytes:
+def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums: FileSums) -> bytes:
     """The JSON beside a segment."""
     return _json(
         {
@@ -40,6 +46,10 @@ def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums:
             "first_ns": facts.first_ns,
             "last_ns": facts.last_ns,
             "messages": facts.messages,
+            "parts": [
+                {"key": name, "bytes": part.size, "sha256": part.sha256}
+                for name, part in zip(part_keys(key, sums), sums.parts, strict=True)
+            ],
         }
     )
 

@@ -8,13 +8,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from runtime.child.backoff import Backoff
 from runtime.spool.keeper import Keeper, Tell
 from runtime.spool.layout import Class, Entry, State
 from runtime.spool.upload import choice, manifest
-from runtime.spool.upload.store import Store, Sums, UploadError
+from runtime.spool.upload.store import Store, UploadError
+from runtime.spool.upload.sums import FileSums, Sums, read_part
 
 _FIRST_S, _LONGEST_S = 1.0, 300.0
 _LOOK_S = 1.0
@@ -119,32 +121,36 @@ class Uploader:
         self._keeper.busy = entry.name
         self._now = {"segment": entry.name, "bytes": entry.bytes, "sent": 0}
         started = time.monotonic()
-        sums = await asyncio.to_thread(Sums.of, entry.path)
+        sums = await asyncio.to_thread(FileSums.of, entry.path)
         facts = self._keeper.facts(entry)
         fleet, robot = self._rules.fleet, self._rules.robot
         key = manifest.key(fleet, robot, entry, facts, sums)
-        await self._store.put(key, entry.path, sums, self._count)
-        about = manifest.manifest(key, fleet, robot, entry, facts, sums)
-        await self._store.put(f"{key}.json", about, Sums.of_bytes(about), lambda sent: None)
+        sent = 0
+        for number, (name, part) in enumerate(zip(manifest.part_keys(key, sums), sums.parts, strict=True)):
+            if await self._store.put(name, partial(read_part, entry.path, number), part):
+                sent += part.size
+                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
+            self._now["sent"] += part.size
+        # Last: who finds it finds the whole segment.
+        await self._put_json(f"{key}.json", manifest.manifest(key, fleet, robot, entry, facts, sums))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
         took_s = max(time.monotonic() - started, 1e-3)
-        part = min(1.0, took_s / _RATE_OF_S) if self._rate_bps else 1.0
-        self._rate_bps += part * (sums.size / took_s - self._rate_bps)
+        if sent:  # it may have been there before a restart
+            weight = min(1.0, took_s / _RATE_OF_S) if self._rate_bps else 1.0
+            self._rate_bps += weight * (sent / took_s - self._rate_bps)
         text = f"{entry.name} is on the server, {sums.size} bytes in {took_s:.1f} s"
         self._tell("upload.sent", text, "info", segment=entry.name, key=key, sha256=sums.sha256, bytes=sums.size)
 
     async def _report(self, entry: Entry) -> None:
         lost_ns = entry.path.stat().st_mtime_ns
-        about = manifest.loss(self._rules.fleet, self._rules.robot, entry)
         key = manifest.loss_key(self._rules.fleet, self._rules.robot, entry, lost_ns)
-        await self._store.put(key, about, Sums.of_bytes(about), lambda sent: None)
+        await self._put_json(key, manifest.loss(self._rules.fleet, self._rules.robot, entry))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
 
-    def _count(self, sent: int) -> None:
-        if self._now is not None:
-            self._now["sent"] += sent
+    async def _put_json(self, key: str, about: bytes) -> None:
+        await self._store.put(key, lambda: about, Sums.of(about))
 
     def _complain(self, trouble: str) -> None:
         # The name and the time in the message change with each attempt; what is told once is that it fails.

@@ -1,0 +1,98 @@
+"""A small disk of its own, filled to the brim while a real robot records: control goes on, the count is exact."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.spool.files import Files
+from runtime.spool.layout import Class, State, folders
+
+pytestmark = pytest.mark.system
+
+SIZE = 32_000_000
+EACH = 1_000_000
+FREE_MIN = 4_000_000
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Where a small ext4 file system is mounted."""
+    tools = ("mkfs.ext4", "mount", "umount", "losetup")
+    if os.geteuid() != 0 or not all(shutil.which(tool, path="/usr/sbin:/sbin:/usr/bin:/bin") for tool in tools):
+        pytest.skip("a small file system needs root, mkfs.ext4 and losetup")
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(SIZE)
+    folder.mkdir()
+    subprocess.run(["/sbin/mkfs.ext4", "-q", "-m", "0", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no loop device: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def segments(root: Path) -> dict[str, int]:
+    """What waits there: names and sizes."""
+    found = {}
+    for path in root.glob("ready/*/*.mcap"):
+        with suppress(FileNotFoundError):  # it goes while we look
+            found[path.stem] = path.stat().st_size
+    return found
+
+
+def test_a_disk_that_others_fill_costs_recordings_and_not_control(
+    make_rig: Callable[..., Any], disk: Path
+) -> None:
+    root = disk / "recordings"
+    Files().prepare(folders(root))
+    for kind in Class:
+        for state in (State.READY, State.SENT):
+            for number in range(2):
+                (root / state / kind / f"{kind}-{state}-{number}.mcap").write_bytes(bytes(EACH))
+    before = segments(root)
+    rig = make_rig(
+        f'recording.directory="{root}"', f"spool.free_min={FREE_MIN / 1e9}", "safety.arming.disk_free=0.0"
+    )
+    rig.run_policy()
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(65536))
+
+    def fill() -> bool:
+        """Take what the spool gives back, until it has nothing left to give."""
+        with suppress(OSError), (disk / "filler").open("ab", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        return "spool.no_room" in rig.events() and "recording.failed" in rig.events()
+
+    rig.wait(fill, 60.0, "the disk is full, and the spool and the recorder say so")
+    failed = next(event for event in rig.told() if event["name"] == "recording.failed")
+    assert "No space left" in failed["message"]
+    assert rig.status()["mode"] == "AUTO"
+    assert all(rig.moving()), "control goes on"
+
+    lost = [event["fields"] for event in rig.told() if event["name"] == "spool.lost"]
+    worth = [Class(event["kind"]).worth for event in lost]
+    assert worth == sorted(worth), "the least valuable first"
+    kinds = (Class.BULK, Class.FAILURE, Class.INTERVENTION)
+    expected = [f"{kind}-ready-{number}" for kind in kinds for number in range(2)]
+    assert [event["segment"] for event in lost if event["segment"] in before] == expected
+    assert not list(root.glob("sent/*/*")), "what the server has went before"
+    here = segments(root)
+    assert here.keys() >= {"safety-ready-0", "safety-ready-1"}, "unsent incidents stay"
+    spool = rig.daemon.request("spool")
+    assert sum(count["segments"] for count in spool["lost"].values()) == len(lost)
+    assert sum(count["bytes"] for count in spool["lost"].values()) == sum(event["bytes"] for event in lost)
+    assert {event["segment"] for event in lost} >= before.keys() - here.keys()
+
+    (disk / "filler").unlink()
+    rig.wait(lambda: not rig.status()["recording"]["failed"], 60.0, "recording goes on when there is room")
