@@ -58,7 +58,7 @@ def _replay(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     chosen = found if args.run is None else [found[_number(args.run, found) - 1]]
     own = {**without_hardware(table), "policy": {**table["policy"], "latency": 0.0, "inline": False}}
-    return {**about, **uvloop.run(ask(settle(own, beside, folder), ticks, chosen))}
+    return {**about, **uvloop.run(ask(settle(own, beside, folder), ticks, chosen, recordings))}
 
 
 def _number(wanted: int | None, found: list[Run]) -> int:

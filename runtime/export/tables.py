@@ -18,7 +18,7 @@ from runtime.recording.reader import Recording, Records
 _MESSAGES = {
     "events": pa.schema(
         [
-            ("episode", pa.string()),
+            ("episode_id", pa.string()),
             ("segment", pa.string()),
             ("mono_ns", pa.int64()),
             ("wall_ns", pa.int64()),
@@ -30,7 +30,7 @@ _MESSAGES = {
     ),
     "chunks": pa.schema(
         [
-            ("episode", pa.string()),
+            ("episode_id", pa.string()),
             ("segment", pa.string()),
             ("wall_ns", pa.int64()),
             *((name, pa.int64()) for name in ("t0_mono_ns", "arrived_mono_ns", "seam_mono_ns")),
@@ -64,7 +64,7 @@ def write(folder: Path, episodes: Sequence[Episode]) -> dict[str, int]:
         with pq.ParquetWriter(folder / f"{name}.parquet", schema) as writer:
             for episode, part in parts:
                 rows = list(_events(part) if name == "events" else _chunks(part))
-                whose = {"episode": episode.id, "segment": part.name}
+                whose = {"episode_id": episode.id, "segment": part.name}
                 writer.write_table(pa.Table.from_pylist([{**whose, **row} for row in rows], schema))
                 counts[name] += len(rows)
     rows = [_row(episode) for episode in episodes]
@@ -83,7 +83,7 @@ def _write_ticks(path: Path, parts: Sequence[tuple[Episode, Recording]]) -> int:
             before, ticks, walls = ticks["mono_ns"], ticks[once], walls[once]
             table = pa.table(
                 {
-                    "episode": _same(episode.id, len(ticks)),
+                    "episode_id": _same(episode.id, len(ticks)),
                     "segment": _same(part.name, len(ticks)),
                     "wall_ns": walls,
                     **_columns(ticks, part.joints),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,7 +17,8 @@ from runtime.policy.chunk import Chunk
 from runtime.policy.errors import PolicyError
 from runtime.policy.source import Source
 from runtime.policy.tasks import TaskError, Tasks
-from runtime.recording.reader import RecordedChunk, Records
+from runtime.recording.reader import RecordedChunk, Recording, Records
+from runtime.replay.cameras import ShownCamera, shown
 from runtime.replay.errors import ReplayError
 from runtime.replay.plan import Laid, follow, lay, track
 from runtime.replay.runs import Robot, Run, limit_ticks, moments
@@ -32,12 +33,12 @@ _SAME_RAD = 1e-6
 class _Stage:
     """What `runtime.policy.build` asks of a daemon: the policy is built and run as there, by the same code."""
 
-    def __init__(self, config: Config, robot: Robot) -> None:
+    def __init__(self, config: Config, robot: Robot, cameras: Mapping[str, ShownCamera]) -> None:
         self.config = config
         self.sensors = robot.sensors
         self.events = Events()
         self.recorder = None
-        self.cameras: dict[str, Any] = {}
+        self.cameras = cameras
         self.ticker = self.planner = self
         self.answers: asyncio.Queue[Chunk | str] = asyncio.Queue()
         self.events.listen(self._hear)
@@ -56,7 +57,9 @@ class _Stage:
             self.answers.put_nowait(event.message)
 
 
-async def replay(config: Config, ticks: Records, found: Sequence[Run]) -> dict[str, Any]:
+async def replay(
+    config: Config, ticks: Records, found: Sequence[Run], recordings: Sequence[Recording]
+) -> dict[str, Any]:
     """Ask the policy of `config` for every chunk of the runs again. Returns the figures of `reflexd replay`.
 
     Raises ReplayError when the policy cannot be had.
@@ -64,7 +67,8 @@ async def replay(config: Config, ticks: Records, found: Sequence[Run]) -> dict[s
     if config.policy is None:
         raise ReplayError(f"{config.path.name}: found no [policy], expected one; give a config with --config")
     robot = Robot(config, ticks)
-    stage = _Stage(config, robot)
+    cameras = shown(config, recordings)
+    stage = _Stage(config, robot, cameras)
     plan = planner(cast("Daemon", stage))
     assert plan is not None
     try:
@@ -79,6 +83,8 @@ async def replay(config: Config, ticks: Records, found: Sequence[Run]) -> dict[s
     finally:
         for source in plan.sources:
             await source.policy.close()
+        for camera in cameras.values():
+            camera.close()
     return _figures(config, asked)
 
 
@@ -136,6 +142,8 @@ class _Replay:
     async def _answer(self, recorded: RecordedChunk, asked_ns: int, timeline: Timeline) -> Floats | None:
         policy = self._policy.policy
         self._robot.at(asked_ns)
+        for camera in self._stage.cameras.values():
+            camera.show(asked_ns)
         self._set_task(self._policy.tasks, recorded.about)
         while not self._stage.answers.empty():
             self._stage.answers.get_nowait()

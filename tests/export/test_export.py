@@ -172,7 +172,7 @@ def test_tables(spool, tmp_path, capsys):
     ticks = pq.read_table(folder / "ticks.parquet").to_pydict()
     assert ticks["tick"] == [*range(195), *range(300, 350)], "those that lie in two segments once"
     assert ticks["elbow.command"][3] == pytest.approx(2003.1)
-    assert (ticks["imu_gyro"][3], ticks["segment"][120], ticks["episode"][240]) == ([3, 3.25, 3.5], "b", "e2")
+    assert (ticks["imu_gyro"][3], ticks["segment"][120], ticks["episode_id"][240]) == ([3, 3.25, 3.5], "b", "e2")
     (event,) = pq.read_table(folder / "events.parquet").to_pylist()
     assert (event["name"], event["mono_ns"], event["fields"]) == ("robot.started", 5, '{"a": 1}')
     (chunk,) = pq.read_table(folder / "chunks.parquet").to_pylist()

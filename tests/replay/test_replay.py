@@ -17,8 +17,10 @@ from runtime.cli import replay as command
 from runtime.cli.processes import DaemonProcess, Emulator
 from runtime.cli.reflexd import main
 from runtime.config.load import load
+from runtime.policy.worker.frames import FrameReader
 from runtime.recording.reader import Recording, parse
 from runtime.recording.trace import TraceLayout
+from runtime.replay.cameras import ShownCamera
 from runtime.replay.errors import ReplayError
 from runtime.replay.runs import Robot, limit_ticks, moments, runs
 from runtime.replay.setting import refuse_hardware, settle, toml
@@ -225,3 +227,24 @@ def test_limits_that_are_exceeded():
     played = {**figures, "played": 2, "answers": 3, "stops": ["too fast"], "tracking_rad": {"max": 9.0}}
     args |= {"action_tolerance": 1.0, "latency_max": None}
     assert command.exceeded(Namespace(missing=True, **args), {**played, "limit_ticks": {"any": 0}}) == ["too fast"]
+
+
+def test_a_camera_shows_the_newest_frame_of_the_moment_in_its_own_size(tmp_path):
+    times = [100 * MS + 33 * MS * number for number in range(30)]
+    early = made.segment(tmp_path / "a.mcap", made.ticks(0, 3), cameras={"front": times[:10]})
+    late = made.segment(tmp_path / "b.mcap", made.ticks(3, 3), cameras={"front": times[10:]})
+    options = Namespace(width=32, height=24)
+    camera = ShownCamera("front", options, [Recording(early), Recording(late)], clock=lambda: 9_000 * MS)
+    reader = FrameReader(camera.descriptor)
+    camera.show(99 * MS)
+    assert (reader.latest(), camera.stamp_ns) == (None, 0)
+    for moment, expected in ((100, 0), (132, 0), (133, 1), (400, 9), (470, 11), (9_999, 29)):
+        camera.show(moment * MS)
+        frame = reader.latest()
+        assert camera.stamp_ns == times[expected]
+        assert frame.mono_ns == 9_000 * MS - (moment * MS - times[expected]), "as old as it was then"
+        assert frame.pixels.shape == (24, 32, 3)
+        assert frame.pixels.mean() == pytest.approx(made.grey(expected if expected < 10 else expected - 10), abs=3)
+    camera.close()
+    with pytest.raises(ReplayError, match="sees through camera wrist, of which the recording has no frame"):
+        ShownCamera("wrist", options, [Recording(early)])

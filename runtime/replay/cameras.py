@@ -1,0 +1,81 @@
+"""Recorded video shown to a policy's worker, as its cameras would: through the same shared memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from runtime.config.config import Config
+from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
+from runtime.recording.reader import CAMERAS, Recording
+from runtime.replay.errors import ReplayError
+
+
+class ShownCamera:
+    """What a policy knows of a camera: its newest frame, and when that was captured."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Any,
+        recordings: Sequence[Recording],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """`options`: of the camera in the config: width, height (pixels), max_age (s).
+
+        Raises ReplayError when the recordings have no frame of it.
+        """
+        parts = [recording for recording in recordings if name in recording.cameras]
+        if not parts:
+            raise ReplayError(
+                f"the policy sees through camera {name}, of which the recording has no frame; its observation "
+                "cannot be made again"
+            )
+        try:
+            from runtime.export.video import decode
+        except ModuleNotFoundError as error:
+            raise ReplayError(
+                f"to decode video install the extra: pip install 'reflexd[export]' ({error})"
+            ) from error
+        self.name = name
+        self.options = options
+        self.stamp_ns = 0
+        """CLOCK_MONOTONIC time of the frame that is shown, in recorded time."""
+        self.layout = FrameLayout(options.width, options.height)
+        self.descriptor = create(self.layout)
+        self._writer = FrameWriter(self.descriptor)
+        self._clock = clock
+        self._times = [mono_ns for part in parts for mono_ns, _ in part.raw(CAMERAS + name)]
+        self._frames: Iterator[tuple[int, Any]] = decode(parts, name)
+        self._next = next(self._frames, None)
+        self._pixels = np.zeros(self.layout.shape, np.uint8)
+
+    def show(self, moment_ns: int) -> None:
+        """Show the newest frame that was captured by a moment (CLOCK_MONOTONIC); moments only go forward."""
+        newest = None
+        while self._next is not None and self._times[self._next[0]] <= moment_ns:
+            newest = self._next
+            self._next = next(self._frames, None)
+        if newest is not None:
+            number, frame = newest
+            self.stamp_ns = self._times[number]
+            pixels = frame.to_ndarray(format="rgb24", width=self.layout.width, height=self.layout.height)
+            self._pixels = np.ascontiguousarray(pixels)
+        if self.stamp_ns:
+            # The worker reckons its age by the clock of now.
+            self._writer.write(self._pixels, self._clock() - (moment_ns - self.stamp_ns))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        os.close(self.descriptor)
+
+
+def shown(config: Config, recordings: Sequence[Recording]) -> dict[str, ShownCamera]:
+    """The cameras that the policies of a config see. Raises ReplayError."""
+    sources = {term.source for inference in config.policies.values() for term in inference.observation}
+    names = {source.split(".")[1] for source in sources if source.startswith("camera.")}
+    return {name: ShownCamera(name, getattr(config, "cameras", {})[name], recordings) for name in sorted(names)}
