@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ class ShownCamera:
         recordings: Sequence[Recording],
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`options`: of the camera in the config: width, height (pixels), max_age (s).
+        """`options`: of the camera in the config: width, height (pixels).
 
         Raises ReplayError when the recordings have no frame of it.
         """
@@ -42,9 +44,11 @@ class ShownCamera:
                 f"to decode video install the extra: pip install 'reflexd[export]' ({error})"
             ) from error
         self.name = name
-        self.options = options
+        self.options = SimpleNamespace(max_age=math.inf)  # what was believed then is believed now
         self.stamp_ns = 0
-        """CLOCK_MONOTONIC time of the frame that is shown, in recorded time."""
+        """CLOCK_MONOTONIC time of the capture, in recorded time."""
+        self.missing = 0
+        """Frames that the policy saw and the recording does not have: an earlier one was shown."""
         self.layout = FrameLayout(options.width, options.height)
         self.descriptor = create(self.layout)
         self._writer = FrameWriter(self.descriptor)
@@ -52,20 +56,26 @@ class ShownCamera:
         self._times = [mono_ns for part in parts for mono_ns, _ in part.raw(CAMERAS + name)]
         self._frames: Iterator[tuple[int, Any]] = decode(parts, name)
         self._next = next(self._frames, None)
+        self._shows = False
         self._pixels = np.zeros(self.layout.shape, np.uint8)
 
-    def show(self, moment_ns: int) -> None:
-        """Show the newest frame that was captured by a moment (CLOCK_MONOTONIC); moments only go forward."""
-        newest = None
-        while self._next is not None and self._times[self._next[0]] <= moment_ns:
+    def show(self, moment_ns: int, seen_ns: int | None = None) -> None:
+        """Show the frame that was captured at `seen_ns`; where nobody has recorded which one was seen, the newest one
+        of a moment (both CLOCK_MONOTONIC). Times only go forward."""
+        newest, until_ns = None, moment_ns if seen_ns is None else seen_ns
+        while self._next is not None and self._times[self._next[0]] <= until_ns:
             newest = self._next
             self._next = next(self._frames, None)
         if newest is not None:
             number, frame = newest
             self.stamp_ns = self._times[number]
             pixels = frame.to_ndarray(format="rgb24", width=self.layout.width, height=self.layout.height)
+            self._shows = True
             self._pixels = np.ascontiguousarray(pixels)
-        if self.stamp_ns:
+        if seen_ns is not None:
+            self.missing += seen_ns != self.stamp_ns
+            self.stamp_ns = seen_ns
+        if self._shows:
             # The worker reckons its age by the clock of now.
             self._writer.write(self._pixels, self._clock() - (moment_ns - self.stamp_ns))
 

@@ -85,7 +85,13 @@ async def replay(
             await source.policy.close()
         for camera in cameras.values():
             camera.close()
-    return _figures(config, asked)
+    remarks = [
+        f"{camera.missing} frames of camera {name} that were seen are not recorded: earlier ones were shown"
+        for name, camera in cameras.items()
+        if camera.missing
+    ]
+    figures = _figures(config, asked)
+    return {**figures, "remarks": [*figures["remarks"], *remarks]}
 
 
 class _Replay:
@@ -142,8 +148,9 @@ class _Replay:
     async def _answer(self, recorded: RecordedChunk, asked_ns: int, timeline: Timeline) -> Floats | None:
         policy = self._policy.policy
         self._robot.at(asked_ns)
-        for camera in self._stage.cameras.values():
-            camera.show(asked_ns)
+        seen = recorded.about.get("cameras", {})
+        for name, camera in self._stage.cameras.items():
+            camera.show(asked_ns, seen[name]["mono_ns"] if name in seen else None)
         self._set_task(self._policy.tasks, recorded.about)
         while not self._stage.answers.empty():
             self._stage.answers.get_nowait()

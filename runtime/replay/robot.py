@@ -40,6 +40,9 @@ def setting(table: dict[str, Any], run: Run, folder: Path) -> dict[str, Any]:
     policy = {key: value for key, value in table["policy"].items() if key not in gone}
     # The recorded chunks continue the plan already where the policy was told to do so.
     seam = "blend" if policy.get("seam") == "prefix" else policy.get("seam", "blend")
+    # What the chunks were answers to does not matter any more.
+    policy["observation"] = [{"source": "joint.position"}]
+    kept = {key: value for key, value in without_hardware(table).items() if key != "cameras"}
     played = {
         "backend": "replay",
         "model": str(folder / PLAN),
@@ -48,7 +51,7 @@ def setting(table: dict[str, Any], run: Run, folder: Path) -> dict[str, Any]:
         "inline": False,
     }
     return {
-        **without_hardware(table),
+        **kept,
         "policy": {**policy, **played, "timeout": max(policy.get("timeout", 1.0), latency_s + 1.0)},
         "recording": {"directory": str(folder / "recordings")},
     }

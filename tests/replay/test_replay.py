@@ -246,5 +246,11 @@ def test_a_camera_shows_the_newest_frame_of_the_moment_in_its_own_size(tmp_path)
         assert frame.pixels.shape == (24, 32, 3)
         assert frame.pixels.mean() == pytest.approx(made.grey(expected if expected < 10 else expected - 10), abs=3)
     camera.close()
+    camera = ShownCamera("front", options, [Recording(early), Recording(late)], clock=lambda: 9_000 * MS)
+    camera.show(400 * MS, times[4])
+    camera.show(500 * MS, times[5] + 1)
+    assert (camera.stamp_ns, camera.missing) == (times[5] + 1, 1), "that one is not in the recording"
+    assert FrameReader(camera.descriptor).latest().pixels.mean() == pytest.approx(made.grey(5), abs=3)
+    camera.close()
     with pytest.raises(ReplayError, match="sees through camera wrist, of which the recording has no frame"):
         ShownCamera("wrist", options, [Recording(early)])
