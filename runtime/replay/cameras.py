@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,8 @@ from runtime.config.config import Config
 from runtime.policy.worker.frames import FrameLayout, FrameWriter, create
 from runtime.recording.reader import CAMERAS, Recording
 from runtime.replay.errors import ReplayError
+
+_ANY_AGE_S = 1e6
 
 
 class ShownCamera:
@@ -44,7 +45,7 @@ class ShownCamera:
                 f"to decode video install the extra: pip install 'reflexd[export]' ({error})"
             ) from error
         self.name = name
-        self.options = SimpleNamespace(max_age=math.inf)  # what was believed then is believed now
+        self.options = SimpleNamespace(max_age=_ANY_AGE_S)  # what was believed then is believed now
         self.stamp_ns = 0
         """CLOCK_MONOTONIC time of the capture, in recorded time."""
         self.missing = 0
@@ -60,8 +61,8 @@ class ShownCamera:
         self._pixels = np.zeros(self.layout.shape, np.uint8)
 
     def show(self, moment_ns: int, seen_ns: int | None = None) -> None:
-        """Show the frame that was captured at `seen_ns`; where nobody has recorded which one was seen, the newest one
-        of a moment (both CLOCK_MONOTONIC). Times only go forward."""
+        """Show the frame that was captured at `seen_ns`; where nobody recorded which one was seen, the newest one of
+        a moment (both CLOCK_MONOTONIC). Times only go forward."""
         newest, until_ns = None, moment_ns if seen_ns is None else seen_ns
         while self._next is not None and self._times[self._next[0]] <= until_ns:
             newest = self._next
