@@ -61,8 +61,8 @@ class ShownCamera:
         self._pixels = np.zeros(self.layout.shape, np.uint8)
 
     def show(self, moment_ns: int, seen_ns: int | None = None) -> None:
-        """Show the frame that was captured at `seen_ns`; where nobody recorded which one was seen, the newest one of
-        a moment (both CLOCK_MONOTONIC). Times only go forward."""
+        """Show the frame that was captured at `seen_ns`; where it was not recorded which one was seen, the
+        newest one of a moment (both CLOCK_MONOTONIC). Times only go forward."""
         newest, until_ns = None, moment_ns if seen_ns is None else seen_ns
         while self._next is not None and self._times[self._next[0]] <= until_ns:
             newest = self._next

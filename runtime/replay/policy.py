@@ -26,6 +26,7 @@ from runtime.replay.runs import Robot, Run, limit_ticks, moments
 if TYPE_CHECKING:
     from runtime.daemon import Daemon
 
+_LOOK_S = 0.001
 _SAME_RAD = 1e-6
 """So close the plan that the recorded chunks make comes to the recorded one, as long as nothing is missing."""
 
@@ -158,7 +159,10 @@ class _Replay:
         self._policy.ask(asked_ns, self._robot.state, self._robot.commands, timeline)
         if not policy.busy and self._stage.answers.empty():
             raise ReplayError("the policy cannot be asked any more: it is not ready")
-        answer = await self._stage.answers.get()
+        # Of a second answer in a row that there is none, nothing is told.
+        while policy.busy and self._stage.answers.empty():
+            await asyncio.sleep(_LOOK_S)
+        answer = "the policy has no answer" if self._stage.answers.empty() else self._stage.answers.get_nowait()
         if isinstance(answer, str):
             self._remark(answer)
             return None

@@ -214,6 +214,26 @@ def test_what_cannot_be_replayed_is_told(folder, tmp_path, capsys):
     assert (code, "--run 2: found 1 runs" in told) == (1, True)
 
 
+def test_a_policy_that_has_no_answer_is_not_waited_for(folder, tmp_path, capsys):
+    (folder / "circle.py").write_text(
+        "from runtime.policy.worker.errors import Unavailable\n\n\nclass Circle:\n    asked = 0\n"
+        "    def __init__(self, model, options):\n        self.shape = (options['horizon'], options['action_size'])\n"
+        "    def infer(self, observation):\n        self.asked += 1\n        if self.asked > 2:\n"
+        "            raise Unavailable('away')\n        import numpy\n        return numpy.zeros(self.shape)\n"
+    )
+    ticks = some_ticks(80)
+    ticks["mode"][5:], ticks["gate"] = 3, 1
+    plans = [made.chunk(at * MS, (at + 50) * MS, np.zeros((50, 4))) for at in (30, 130, 230, 330)]
+    layout = TraceLayout([f"j{number}" for number in range(4)], {}, ["vx"])
+    text = (folder / "robot.toml").read_text()
+    path = made.segment(tmp_path / "a.mcap", ticks, chunks=plans, config=text, definition=layout.definition)
+    code, told, _ = replay(capsys, "--policy", "--beside", folder, path)
+    assert (code, told["chunks"], told["answers"], told["plan_rebuilt_max_rad"]) == (1, 4, 1, 0.0)
+    assert told["exceeded"] == ["3 of 4 chunks are missing"]
+    assert "the policy has no answer: away" in told["remarks"][0]
+    assert replay(capsys, "--policy", "--missing", "--beside", folder, path)[0] == 0
+
+
 def test_limits_that_are_exceeded():
     args = {"action_tolerance": 0.1, "tracking_tolerance": None, "latency_max": 0.01, "limits_max": 5}
     figures = {"chunks": 3, "answers": 2, "difference_rad": {"max": 0.2}, "latency_ms": {"p99": 20.0}}
