@@ -217,7 +217,8 @@ def test_what_cannot_be_replayed_is_told(folder, tmp_path, capsys):
 def test_a_policy_that_has_no_answer_is_not_waited_for(folder, tmp_path, capsys):
     (folder / "circle.py").write_text(
         "from runtime.policy.worker.errors import Unavailable\n\n\nclass Circle:\n    asked = 0\n"
-        "    def __init__(self, model, options):\n        self.shape = (options['horizon'], options['action_size'])\n"
+        "    def __init__(self, model, options):\n"
+        "        self.shape = (options['horizon'], options['action_size'])\n"
         "    def infer(self, observation):\n        self.asked += 1\n        if self.asked > 2:\n"
         "            raise Unavailable('away')\n        import numpy\n        return numpy.zeros(self.shape)\n"
     )
