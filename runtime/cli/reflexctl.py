@@ -13,6 +13,7 @@ from typing import Any
 
 from runtime import version
 from runtime.cli import reflexctl_output as output
+from runtime.cli.export_arguments import add_arguments as add_export_arguments
 from runtime.cli.find import find
 from runtime.events import SAFETY_FAMILIES
 from runtime.link.client import Client
@@ -67,6 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.command == "export":
+            from runtime.cli.export import export  # on files: no daemon is asked
+
+            return export(arguments)
         return _for_robots(arguments)
     except KeyboardInterrupt:
         return OK if arguments.command in ("watch", "events") else 128 + signal.SIGINT
@@ -274,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     keep = actions.add_parser("keep", help="never delete a segment", parents=[common])
     keep.add_argument("segment", metavar="NAME", help="its file name without what is behind the first dot")
+    add_export_arguments(add("export", "write recordings as a data set, tables or one MCAP file; needs no daemon"))
     return parser
 
 

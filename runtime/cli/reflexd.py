@@ -12,7 +12,7 @@ from typing import Any
 from runtime.cli.overrides import parse_overrides
 
 EXIT_CODES = """exit codes: 0 all well; 1 the config or the robot is not as it should be (the reasons are printed);
-2 wrong usage; for `demo` also 1 when the task did not succeed"""
+2 wrong usage; for `demo` also 1 when the task did not succeed, for `replay` when a limit is exceeded"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--json", action="store_true", help="print the report as JSON, and no live view")
     _common(demo)
+
+    replay = _command(commands, "replay", "show a recording to a policy, or play it to an emulated robot", _replay)
+    _replay_arguments(replay)
 
     _command(commands, "version", "print the version", _version)
     return parser
@@ -142,6 +145,18 @@ def _demo(args: argparse.Namespace) -> int:
         here, installed = Path("configs", name), Path(sys.prefix, "share/reflexd/configs", name)
         args.config = installed if installed.exists() and not here.exists() else here
     return demo(args)
+
+
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    from runtime.cli.replay import add_arguments
+
+    add_arguments(parser)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from runtime.cli.replay import replay
+
+    return replay(args)
 
 
 def _version(args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from runtime.link.peers import Peer, Role
 from runtime.link.server import Handler
 
 COMMANDS = (
-    *("status", "watch", "events", "joints", "limits", "histograms", "version"),
+    *("status", "watch", "events", "joints", "limits", "histograms", "version", "export"),
     *(
         "preflight",
         "promote",

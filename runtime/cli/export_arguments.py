@@ -1,0 +1,58 @@
+"""The options of `reflexctl export`. Apart from what it does, so that other commands start quickly."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+NEEDS = {"lerobot": ("pyarrow", "av", "mcap_ros2"), "parquet": ("pyarrow",), "mcap": ()}
+"""The formats, each with the packages of the extra `export` that it needs."""
+
+
+def moment(text: str) -> int:
+    """A time of day and date as ns since the epoch; without a zone it is UTC. Raises ArgumentTypeError."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a time such as 2026-11-20T14:39:13Z') from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return round(when.timestamp() * 1e6) * 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "segments",
+        nargs="+",
+        metavar="SEGMENT",
+        help="a file, a folder (of segments, or a spool), or a name",
+    )
+    parser.add_argument("--format", choices=list(NEEDS), required=True, help="what is written: docs/export.md")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    parser.add_argument(
+        "--spool",
+        type=Path,
+        metavar="DIR",
+        help="where names are looked up (default: {state}/recordings)",
+    )
+    parser.add_argument("--episode", metavar="ID", help="only this episode")
+    parser.add_argument("--all", action="store_true", help="also episodes with a bad verdict, and discarded ones")
+    parser.add_argument(
+        "--fps", type=_fps, metavar="N", help="lerobot: frames a second (default: the policy's rate)"
+    )
+    for name in ("from", "to"):
+        parser.add_argument(
+            f"--{name}",
+            dest=f"{name}_ns",
+            type=moment,
+            metavar="TIME",
+            help=f"mcap: cut, {name} this time on (UTC)" if name == "from" else "mcap: cut, up to this time (UTC)",
+        )
+
+
+def _fps(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f'found "{text}", expected a whole number from 1 to 1000')
+    return int(text)

@@ -1,0 +1,1 @@
+"""A recording against a policy, or against the emulated robot."""
