@@ -79,6 +79,8 @@ def test_status_for_people(ctl: Any) -> None:
         "               left   10000      9990     6     1        2        0       1\n"
         "               right  10000      9990     6     1        2        0       1\n"
         "sensors        imu 2.0 ms, camera never\n"
+        "cameras        top: well, 20 ms old, 100 frames, /dev/video0\n"
+        "               side: LOST, no frame yet, 0 frames, 2 restarts, unplugged\n"
         "recording      /data/0001.mcap, 12.3 MB, 0 dropped, FAILED: disk full\n"
         "spool          3 segments wait, 1.5 MB; 0 are sent and still here, 0.0 MB; 1 LOST, 0.7 MB\n"
         "               the disk is full\n"
