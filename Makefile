@@ -13,8 +13,12 @@ PRESSES ?= 1000
 MINUTES ?= 10
 # RUNS: of ten cubes in `make bench-latency`, for each way to run the policy and each latency.
 RUNS ?= 6
+# CUTS: of the power, in the rig's scenario power_cut.
+CUTS ?= 3
 # KILLS: of the processes that write and keep recordings, in `make bench-spool`.
 KILLS ?= 500
+# FLAPS: minutes for which the link to the server flaps there; needs root.
+FLAPS ?= 10
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
@@ -33,7 +37,7 @@ help:
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
 	@echo "make bench-latency  run the demo's policy in every way, with 0 to 400 ms of latency; RUNS=2 is quicker"
-	@echo "make bench-spool    kill what writes and keeps recordings 500 times; KILLS=20 is quicker"
+	@echo "make bench-spool    kill what writes and keeps recordings 500 times, flap the link; KILLS=20 FLAPS=1 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
@@ -87,6 +91,9 @@ bench: $(VENV)/dev
 
 bench-spool: $(VENV)/dev
 	$(BIN)/python -m tests.spool.kills --kills $(KILLS)
+	$(BIN)/python -m tests.bench.upload
+	$(BIN)/python -m tests.bench.small_disk
+	$(BIN)/python -m tests.bench.uplink --minutes $(FLAPS)
 
 bench-safety: $(VENV)/dev
 	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)
@@ -114,7 +121,7 @@ rig-machine: $(VENV)/dev
 	$(BIN)/python -m tests.rig.harness.build
 
 rig: rig-machine
-	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig) \
+	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 --cuts $(CUTS) $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig) \
 		$(if $(SKIP),--ignore tests/rig/test_$(SKIP).py)
 
 wheels-aarch64: $(VENV)/dev

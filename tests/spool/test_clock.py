@@ -10,10 +10,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("obstore", reason="the package obstore (extra upload) is not installed")
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-if FAKETIME is None:
-    pytest.skip("libfaketime is not installed: apt-get install faketime", allow_module_level=True)
-
 from runtime.events import Events
 from runtime.recording.recorder import Recorder
 from runtime.spool.spool import Spool
@@ -21,6 +17,8 @@ from tests.recording.test_recorder import make_trace, read_ticks, write_ticks
 from tests.spool.delivered import delivered
 from tests.spool.server import CREDENTIALS, Link, s3, upload
 
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+pytestmark = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed: apt-get install faketime")
 SKEW_S = 900.0
 """What S3 takes."""
 
