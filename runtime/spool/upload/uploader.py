@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from runtime.child.backoff import Backoff
@@ -125,14 +124,12 @@ class Uploader:
         facts = self._keeper.facts(entry)
         fleet, robot = self._rules.fleet, self._rules.robot
         key = manifest.key(fleet, robot, entry, facts, sums)
+        about = manifest.manifest(key, fleet, robot, entry, facts, sums)
         sent = 0
-        for number, (name, part) in enumerate(zip(manifest.part_keys(key, sums), sums.parts, strict=True)):
-            if await self._store.put(name, partial(read_part, entry.path, number), part):
-                sent += part.size
-                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
-            self._now["sent"] += part.size
-        # Last: who finds it finds the whole segment.
-        await self._put_json(f"{key}.json", manifest.manifest(key, fleet, robot, entry, facts, sums))
+        # The manifest goes last: where it is, everything is.
+        if not await self._store.has(f"{key}.json", Sums.of(about)):
+            sent = await self._send_parts(entry, manifest.part_keys(key, sums), sums)
+            await self._store.put(f"{key}.json", about, Sums.of(about))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
         took_s = max(time.monotonic() - started, 1e-3)
@@ -142,15 +139,28 @@ class Uploader:
         text = f"{entry.name} is on the server, {sums.size} bytes in {took_s:.1f} s"
         self._tell("upload.sent", text, "info", segment=entry.name, key=key, sha256=sums.sha256, bytes=sums.size)
 
+    async def _send_parts(self, entry: Entry, keys: list[str], sums: FileSums) -> int:
+        """Send what the server does not have yet. Returns how many bytes that were."""
+        assert self._now is not None
+        # They go in their order: those after the first that is not there are not there either. One alone is not
+        # asked for, it would only rarely be there.
+        resumed, sent = len(keys) > 1, 0
+        for number, (key, part) in enumerate(zip(keys, sums.parts, strict=True)):
+            resumed = resumed and await self._store.has(key, part)
+            if not resumed:
+                await self._store.put(key, await asyncio.to_thread(read_part, entry.path, number), part)
+                sent += part.size
+                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
+            self._now["sent"] += part.size
+        return sent
+
     async def _report(self, entry: Entry) -> None:
         lost_ns = entry.path.stat().st_mtime_ns
         key = manifest.loss_key(self._rules.fleet, self._rules.robot, entry, lost_ns)
-        await self._put_json(key, manifest.loss(self._rules.fleet, self._rules.robot, entry))
+        about = manifest.loss(self._rules.fleet, self._rules.robot, entry)
+        await self._store.put(key, about, Sums.of(about))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
-
-    async def _put_json(self, key: str, about: bytes) -> None:
-        await self._store.put(key, lambda: about, Sums.of(about))
 
     def _complain(self, trouble: str) -> None:
         # The name and the time in the message change with each attempt; what is told once is that it fails.
