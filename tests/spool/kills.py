@@ -35,8 +35,6 @@ _TICKS = 20
 _PAUSE_S = 0.02
 _SEGMENT_S = 0.5
 _SYNC_S = 0.2
-_LIFE_S = 1.0
-"""Mean time of a process from its start to its end."""
 _WAIT_S, _DRAIN_S = 120.0, 1800.0
 _LINK_BPS = 300e3
 """So slow that many a transfer is cut off by a kill."""
@@ -80,8 +78,11 @@ async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict
         while sum(victims.values()) < kills:
             names = generator.choice([["reflexd-record"], ["reflexd-spool"], ["reflexd-record", "reflexd-spool"]])
             alive = await _until(lambda names=names: _children(names))
-            # From the start of a process to behind its first sync, a seal, and the transfer of some segments.
-            await asyncio.sleep(generator.expovariate(1 / _LIFE_S))
+            if "reflexd-spool" in names and generator.random() < 0.5 and any(root.glob("ready/*/*")):
+                puts = len(link.puts)
+                await _until(lambda puts=puts: len(link.puts) > puts)  # in the middle of a transfer, or soon after
+            # From the start of a process to well behind its first sync, and a seal.
+            await asyncio.sleep(generator.uniform(0, 1.0))
             for pid in alive:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

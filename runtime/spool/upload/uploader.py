@@ -55,6 +55,8 @@ class Uploader:
         self._urgent: set[str] = set()
         self._trouble = ""
         self._now: dict[str, Any] | None = None
+        self._ahead: tuple[Entry, asyncio.Task[FileSums | None]] | None = None
+        """The segment that is probably next; its sums are taken while another one is on its way."""
         self._rate_bps = 0.0
 
     def send_now(self) -> int:
@@ -120,7 +122,8 @@ class Uploader:
         self._keeper.busy = entry.name
         self._now = {"segment": entry.name, "bytes": entry.bytes, "sent": 0}
         started = time.monotonic()
-        sums = await asyncio.to_thread(FileSums.of, entry.path)
+        sums = await self._sums(entry)
+        self._look_ahead(entry)
         facts = self._keeper.facts(entry)
         fleet, robot = self._rules.fleet, self._rules.robot
         key = manifest.key(fleet, robot, entry, facts, sums)
@@ -139,12 +142,23 @@ class Uploader:
         text = f"{entry.name} is on the server, {sums.size} bytes in {took_s:.1f} s"
         self._tell("upload.sent", text, "info", segment=entry.name, key=key, sha256=sums.sha256, bytes=sums.size)
 
+    async def _sums(self, entry: Entry) -> FileSums:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == entry and (found := await ahead[1]) is not None:
+            return found
+        return await asyncio.to_thread(FileSums.of, entry.path)
+
+    def _look_ahead(self, sending: Entry) -> None:
+        waiting = [e for e in self._keeper.entries if e.name != sending.name and e.name not in self._failed]
+        entry = choice.next_to_send(waiting, self._rules.when, self._restricted(), self._urgent)
+        if entry is not None and entry.reason is None:
+            self._ahead = entry, asyncio.create_task(_sums_or_none(entry))
+
     async def _send_parts(self, entry: Entry, keys: list[str], sums: FileSums) -> int:
         """Send what the server does not have yet. Returns how many bytes that were."""
         assert self._now is not None
-        # They go in their order: those after the first that is not there are not there either. One alone is not
-        # asked for, it would only rarely be there.
-        resumed, sent = len(keys) > 1, 0
+        # They go in their order: those after the first that is not there are not there either.
+        resumed, sent = True, 0
         for number, (key, part) in enumerate(zip(keys, sums.parts, strict=True)):
             resumed = resumed and await self._store.has(key, part)
             if not resumed:
@@ -181,3 +195,10 @@ class Uploader:
             "restricted": self._restricted(),
             "trouble": self._trouble or None,
         }
+
+
+async def _sums_or_none(entry: Entry) -> FileSums | None:
+    try:
+        return await asyncio.to_thread(FileSums.of, entry.path)
+    except OSError:  # told when its turn comes
+        return None
