@@ -120,6 +120,8 @@ class Link:
                 if self.lie:
                     data = re.sub(rb'(?i)(etag: "?)[0-9a-f]{4}', rb"\g<1>beef", data)
                 client.sendall(data)
+        with suppress(OSError):  # or the client would wait for an answer to its next request
+            client.shutdown(socket.SHUT_RDWR)
 
 
 class WebDav(BaseHTTPRequestHandler):
