@@ -29,6 +29,7 @@ from runtime.control.realtime import Item, Realtime
 from runtime.control.ticker import Ticker
 from runtime.degraded.degraded import Degraded
 from runtime.degraded.health import Health
+from runtime.episode_verbs import episode, name_of
 from runtime.events import Events, Level
 from runtime.lines import Lines, open_lines
 from runtime.link.errors import Refused
@@ -38,6 +39,9 @@ from runtime.notify import Notifier, watchdog_period_s
 from runtime.policy.build import planner
 from runtime.policy.errors import PolicyError
 from runtime.policy.policy import Policy
+from runtime.recording.episodes import Episodes
+from runtime.recording.facts import facts
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
@@ -101,12 +105,21 @@ class Daemon:
                 self.events,
                 Path(config.recording.directory),
                 config.robot.name,
-                config.recording.segment_minutes * 60,
-                {"robot": config.robot.name, "config": config.path.read_text(), "reflexd": version()},
+                self._keep_rules(),
+                facts(config),
                 self.other_cpus(),
                 config.recording.sync,
+                config.recording.quality,
             )
         self.spool = Spool(self.events, self._spool_settings()) if config.recording.enabled else None
+
+        self.episodes = Episodes(
+            config.robot.name,
+            self.recorder,
+            self.events,
+            config.recording.episode_minutes * 60,
+            marks_alone=config.recording.mode != "episodes",
+        )
 
         self.planner = planner(self)
         self._policy_failed = ""
@@ -136,6 +149,7 @@ class Daemon:
             degraded,
             self.health,
             self.trace,
+            self.episodes,
             self.events,
             period_ns,
             config.control.missed_limit,
@@ -200,6 +214,8 @@ class Daemon:
             for name, inference in config.policies.items():
                 if inference.model is not None:
                     self.models[name] = await asyncio.to_thread(ModelFile.read, inference.model)
+            if self.recorder is not None:
+                self.recorder.describe({f"{n.replace(' ', '_')}_sha256": m.sha256 for n, m in self.models.items()})
             if self.commissioning is not None:
                 self.commissioning.begin(parts(config, {name: file.sha256 for name, file in self.models.items()}))
             self.health.begin()
@@ -237,6 +253,7 @@ class Daemon:
                 self.reset_button.close()
             await self.robot.close(clean=self._defect is None)
             self.ticker.stop()
+            self.episodes.cut_off("the daemon ends")
             await self.health.keep()
             for policy in self.policies:
                 await policy.close()
@@ -292,6 +309,7 @@ class Daemon:
             self.memory_mb = memory_mb()
             if keeping is None or keeping.done():  # a disk may take its time
                 keeping = asyncio.create_task(self.health.keep())
+            self.episodes.look()
             if self.commissioning is not None:
                 self.commissioning.look()
             if self.reset_button is not None:
@@ -336,6 +354,19 @@ class Daemon:
     def _on_safety_event(self, name: str, message: str, level: str, fields: dict[str, Any]) -> None:
         self.events.emit(name, message, cast(Level, level), **fields)
 
+    def _keep_rules(self) -> KeepRules:
+        recording = self.config.recording
+        trigger = recording.trigger
+        return KeepRules(
+            mode=recording.mode,
+            segment_s=recording.segment_minutes * 60,
+            ring_s=recording.ring_seconds,
+            after_s=trigger.after,
+            window_s=trigger.window,
+            limits=trigger.limits,
+            uncertainty=trigger.uncertainty,
+        )
+
     def _spool_settings(self) -> dict[str, Any]:
         spool = self.config.spool
         return {
@@ -378,7 +409,7 @@ class Daemon:
             "arm": operates(plain(robot.arm)),
             "start": operates(plain(robot.start)),
             "stop": Handler(lambda args: robot.stop(_flag(args, "failed")), Role.OPERATOR),
-            "disarm": Handler(plain(robot.disarm), Role.OPERATOR),
+            "disarm": Handler(lambda args: self._disarm(), Role.OPERATOR),
             "reset": Handler(lambda args: robot.reset(_flag(args, "healthy")), Role.OPERATOR),
             "reload": Handler(plain(self.reload), Role.OPERATOR),
             "estop": Handler(lambda args: robot.estop("an operator"), Role.OBSERVER),
@@ -387,11 +418,23 @@ class Daemon:
                 lambda args: self._spool().request("keep", segment=_text(args, "segment")), Role.OPERATOR
             ),
             "spool_upload": Handler(lambda args: self._spool().request("send_now"), Role.OPERATOR),
+            "episode": Handler(partial(episode, self), Role.OPERATOR, tell_peer=True),
             "command": operates(lambda args: robot.command(_numbers(args, "values"))),
             "tasks": Handler(lambda args: known_tasks(self), Role.OBSERVER),
             "task": operates(self._change_task),
-            "move": operates(lambda args: robot.move(_numbers(args, "joints"))),
+            "move": Handler(self._move, Role.OPERATOR, tell_peer=True),
         }
+
+    async def _disarm(self) -> None:
+        await self.robot.disarm()
+        self.episodes.cut_off("the robot was disarmed")
+
+    async def _move(self, args: dict[str, Any], peer: Peer) -> None:
+        if self.commissioning is not None:
+            self.commissioning.operated(peer.uid)
+        joints = _numbers(args, "joints")
+        self.episodes.mover = await name_of(peer)
+        self.robot.move(joints)
 
     def _change_task(self, args: dict[str, Any]) -> dict[str, Any]:
         name, prompt = args.get("name"), args.get("prompt")

@@ -13,6 +13,7 @@ from runtime.config.load import SECTIONS
 from runtime.config.models import Policy
 from runtime.link.errors import Refused
 from runtime.policy.commands import CommandRange
+from runtime.recording.facts import facts
 
 if TYPE_CHECKING:
     from runtime.daemon import Daemon
@@ -50,6 +51,7 @@ class Reload:
         try:
             # In a thread: reading and checking takes longer than a tick may wait.
             config = await asyncio.to_thread(self._read)
+            told = await asyncio.to_thread(facts, config)
         except ConfigError as error:
             raise Refused("bad_config", "the config has mistakes", [str(error)]) from None
         self._refuse_energised()
@@ -58,12 +60,14 @@ class Reload:
         if fixed := [key for key in changed if key not in old or key not in new or not CHANGEABLE.fullmatch(key)]:
             raise Refused("restart_needed", "nothing was changed, these keys need a restart", fixed)
         daemon.config = config
+        if daemon.recorder is not None:
+            daemon.recorder.describe(told)
         if daemon.planner is not None and config.policy is not None:
             daemon.planner.commands.replace(ranges(config.policy), schedule(config.policy))
             daemon.planner.tasks.replace(config.policy.tasks)
         message = f"the config was reloaded: {', '.join(changed) or 'nothing has changed'}"
-        facts: dict[str, Any] = {key: f"{old[key]} -> {new[key]}" for key in changed}
-        daemon.events.emit("config.reloaded", message, **facts)
+        changes: dict[str, Any] = {key: f"{old[key]} -> {new[key]}" for key in changed}
+        daemon.events.emit("config.reloaded", message, **changes)
         return changed
 
     def _refuse_energised(self) -> None:

@@ -62,6 +62,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         ],
         "commands": planner.commands.as_dict() if planner else {},
         "task": planner.tasks.now.as_dict() if planner and planner.tasks.all else None,
+        "episode": daemon.episodes.status(),
         "recording": _recording(daemon),
         "spool": daemon.spool.status if daemon.spool is not None else None,
         "realtime": [

@@ -169,7 +169,7 @@ class Hidden:
         self._state.measured[:] = 0.0
         (tracker,) = config.sensors
         self._tracker = DatagramSensor(tracker.options)
-        self._actions = ActionMap(config.policy.action, JOINTS)
+        self._actions = ActionMap(config.policy.action, JOINTS, config.policy.between)
         self._thinking = Thinking(policy, delay)
         source = Source(
             "policy",
@@ -180,7 +180,6 @@ class Hidden:
             Scheduler(HORIZON, execute, ACTION_NS),
             strategy(seam, config.policy.seam_time, config.policy.seam_decay),
             Events(),
-            between=config.policy.between,
             observe=observe,
         )
         if source.problem:

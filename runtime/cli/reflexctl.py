@@ -51,6 +51,12 @@ _SIMPLE = {
     "version": "show the versions of reflexctl and of the daemon",
 }
 
+_ENDS = {
+    "success": "end the episode: the task was done",
+    "failure": "end the episode: the task was not done",
+    "discard": "end the episode and delete it; a stop that no operator asked for is kept all the same",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
@@ -106,6 +112,8 @@ def _run(client: Client, arguments: argparse.Namespace) -> int:
         elif command == "task":
             args = {key: text for key in ("name", "prompt") if (text := getattr(arguments, key)) is not None}
             op = "task" if args else "tasks"
+        elif command == "episode":
+            args = {key: text for key in ("action", "task", "note") if (text := getattr(arguments, key, None))}
         elif command == "promote":
             args = {"by": arguments.by}
         elif command == "stop":
@@ -240,6 +248,14 @@ def _parser() -> argparse.ArgumentParser:
     chosen = task.add_mutually_exclusive_group()
     chosen.add_argument("name", nargs="?", metavar="NAME", help="a task of the config")
     chosen.add_argument("--prompt", metavar="TEXT", help="a task in words of your own, where the config allows it")
+    episode = add("episode", "begin an attempt at a task, say how it ended, or mark a moment")
+    verbs = episode.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    begin = verbs.add_parser("start", help="begin an episode", parents=[common])
+    begin.add_argument("--task", metavar="NAME", help="its task; the policy's task changes to it")
+    for name, help in _ENDS.items():
+        verbs.add_parser(name, help=help, parents=[common])
+    mark = verbs.add_parser("mark", help="mark this moment", parents=[common])
+    mark.add_argument("note", metavar="NOTE", help="one line of text")
     stop = add("stop", "stop the motion and hold")
     stop.add_argument("--failed", action="store_true", help="and count the policy's run as a failed attempt")
     reset = add("reset", "leave ESTOP, FAULT or HELD, when their causes are gone, and let the policy start again")

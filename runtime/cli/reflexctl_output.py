@@ -39,6 +39,8 @@ def human(command: str, result: Any) -> str:
         return _aligned(preflight(result))
     if command == "promote" and isinstance(result, dict):
         return "\n".join(_stage({"stage": result}))
+    if command == "episode" and isinstance(result, dict):
+        return _episode({"episode": result})
     if command == "spool" and isinstance(result, dict):
         return _aligned(spool(result))
     if command in ("joints", "limits") and isinstance(result, list):
@@ -258,6 +260,12 @@ def _sensors(s: Mapping[str, Any]) -> str:
     )
 
 
+def _episode(s: Mapping[str, Any]) -> str:
+    told = s["episode"]
+    task = "".join(f", {key} {told[key]}" for key in ("task", "prompt") if told[key] is not None)
+    return f"{told['id']}{task}, {told['interventions']} interventions, {told['notes']} notes"
+
+
 def _recording(s: Mapping[str, Any]) -> str:
     recording = s["recording"]
     failed = f", FAILED: {recording['failed']}" if recording.get("failed") else ""
@@ -317,6 +325,7 @@ _TOPICS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], str | l
     ("task", ("task",), _task),
     ("buses", ("buses",), _buses),
     ("sensors", ("sensors",), _sensors),
+    ("episode", ("episode",), _episode),
     ("recording", ("recording",), _recording),
     ("spool", ("spool",), _spool),
     ("events", ("events",), _same("events")),

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from drivers.gpio.options import LineOptions
 from drivers.joint import Name, Options
 from runtime.config.monitors import Monitors
+from runtime.config.quality import Quality
 from runtime.config.zones import Geofence, ProtectiveField
 from runtime.control.seams.strategy import Name as Seam
 from runtime.policy.tasks import Task, prompt_problem
@@ -281,6 +282,21 @@ class Policy(Inference):
         return [Task(name, spec.id, spec.prompt or "") for name, spec in self.task.items()]
 
 
+class Trigger(Options):
+    """What else has the ring kept in the mode `ring`, and how long recording goes on after it."""
+
+    after: float = Field(default=10.0, gt=0, le=3600)
+    """What follows is kept for so long, s; also in the mode `episodes`, after a safety event."""
+    window: float = Field(default=2.0, gt=0, le=60)
+    """Length of the windows for the keys below, s."""
+    limits: float | None = Field(default=None, gt=0, le=1)
+    """The ring is kept when limits of the envelope acted in this share of the ticks in AUTO of a window. Left out:
+    never because of them."""
+    uncertainty: float | None = Field(default=None, gt=0)
+    """The ring is kept when the chunks of a window have this mean `uncertainty`, in the unit of the policy's
+    backend, which has to tell it. Left out: never because of it."""
+
+
 class Recording(Options):
     """What is written to disk."""
 
@@ -288,10 +304,21 @@ class Recording(Options):
     """Record every tick and every event to MCAP files."""
     directory: Path = Path("{state}/recordings")
     """Folder of the recordings."""
+    mode: Literal["always", "ring", "episodes"] = "always"
+    """What is kept: everything; or episodes and, when something triggers it, the last `ring_seconds` and what
+    follows; or only episodes and what goes with a safety event. See docs/recording.md."""
+    ring_seconds: float = Field(default=60.0, ge=6, le=86400)
+    """So much is there when a trigger comes, s, in all modes but `always`."""
+    trigger: Trigger = Field(default_factory=Trigger)
+    """Triggers of the mode `ring`."""
+    episode_minutes: float = Field(default=60.0, gt=0)
+    """An episode that is open for longer is cut off: somebody has forgotten it. Minutes."""
     segment_minutes: float = Field(default=10.0, gt=0)
     """Length of one file, minutes."""
     sync: float = Field(default=0.5, ge=0.1, le=60)
     """Longest time (s) between two syncs of the disk: so much may be lost when the power fails."""
+    quality: Quality = Field(default_factory=Quality)
+    """What the recording of an episode must hold to count as good."""
 
 
 class Spool(Options):

@@ -10,7 +10,7 @@ from pathlib import Path
 from drivers.bus import Bus, BusOptions, CycleTime
 from drivers.gpio.options import EmulatedLine, GpioLine
 from drivers.joint import Joint
-from runtime.config import degraded_rules, monitor_rules, policy_rules, task_rules, zone_rules
+from runtime.config import degraded_rules, monitor_rules, policy_rules, recording_rules, task_rules, zone_rules
 from runtime.config.draft import BusPlan, Draft
 from runtime.config.models import Emulated, Safety
 from runtime.config.paths import CLASS_PATTERN, Place, beside
@@ -34,6 +34,7 @@ def apply(draft: Draft) -> list[str]:
     degraded_rules.apply(draft)
     policy_rules.apply(draft)
     task_rules.apply(draft)
+    recording_rules.apply(draft)
     if draft.emulated:
         _emulated(draft, draft.emulated, warnings)
     if draft.upload and (problem := missing_package()) is not None:

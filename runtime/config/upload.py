@@ -29,6 +29,8 @@ class Classes(Options):
     """Segments of attempts that failed."""
     bulk: When = "unmetered"
     """All others."""
+    rejected: When = "never"
+    """Segments of episodes that the quality gates have found bad."""
 
 
 class Upload(Options):

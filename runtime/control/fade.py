@@ -10,6 +10,9 @@ from drivers.state import Floats, Ints
 
 Part = TypeVar("Part", float, Floats)
 
+# Filled in place, by the loop's thread alone; see `track`.
+_WEIGHTS: Floats = np.zeros((2, 2))
+
 
 class Fade:
     """Is `offset` and moves at `speed` when it begins; is gone, and at rest, when it ends.
@@ -29,7 +32,9 @@ class Fade:
 
     def position(self, now_ns: int) -> Floats:
         """What is left of the offset, rad, shape (joints,)."""
-        left: Floats = np.dot(self._position_of(self._part(now_ns)), self._from)
+        weights = _WEIGHTS[0]
+        weights[0], weights[1] = self._position_of(self._part(now_ns))
+        left: Floats = weights.dot(self._from)
         return left
 
     def positions(self, times_ns: Ints) -> Floats:
@@ -44,7 +49,10 @@ class Fade:
         square = u * u
         away = 30.0 * square * (1.0 + u * (-2.0 + u)) / self._duration_s
         drift = 1.0 - square * (18.0 + u * (-32.0 + 15.0 * u))
-        left: Floats = np.dot((self._position_of(u), (-away, drift)), self._from)
+        weights = _WEIGHTS
+        weights[0, 0], weights[0, 1] = self._position_of(u)
+        weights[1, 0], weights[1, 1] = -away, drift
+        left: Floats = weights.dot(self._from)
         return left
 
     def _position_of(self, u: Part) -> tuple[Part, Part]:

@@ -20,6 +20,7 @@ from runtime.degraded.degraded import Degraded, Failure
 from runtime.degraded.health import Health
 from runtime.events import Events
 from runtime.policy.planner import Planner
+from runtime.recording.episodes import Episodes
 from runtime.recording.ring import TraceRing
 from safety.action import Action
 from safety.beat import Heartbeat, LoopState
@@ -74,6 +75,7 @@ class ControlLoop:
         degraded: Degraded,
         health: Health,
         trace: TraceRing,
+        episodes: Episodes,
         events: Events,
         period_ns: int,
         missed_limit: int,
@@ -107,6 +109,7 @@ class ControlLoop:
         self._way: Track | None = None
         """Where it goes meanwhile."""
         self._trace = trace
+        self._episodes = episodes
         self._extra = [sensor.values for sensor in sensors]
         if planner is not None:
             self._extra.append(planner.commands.values)
@@ -383,8 +386,11 @@ class ControlLoop:
         starved, ahead_s = (
             (planner.starved, planner.timeline.ahead_s(deadline_ns)) if planner is not None else (False, 0.0)
         )
+        mode = self.modes.mode
+        episode, intervention = self._episodes.flags(mode, now_ns)
+        head = (number, now_ns, now_ns - deadline_ns, self._cost_ns, mode, commanded, starved, ahead_s)
         self._trace.append(
-            (number, now_ns, now_ns - deadline_ns, self._cost_ns, self.modes.mode, commanded, starved, ahead_s),
+            (*head, episode, intervention, *[sensor.stamp_ns for sensor in self._sensors]),
             self._state,
             self.goal,
             self.command,

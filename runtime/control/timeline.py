@@ -53,7 +53,7 @@ class Timeline:
             return Seam(track.by, strategy.name, now_ns, 0.0, 0.0, 0.0)
         # At the last action the plan still moves; one period later it stands.
         at_ns = max(now_ns, min(max(track.t0_ns, begin_ns), old.end_ns - old.period_ns))
-        if track.end_ns <= at_ns or any(_older(track, other) for other in (old, self._next)):
+        if track.end_ns <= at_ns or _older(track, old) or _older(track, self._next):
             return None
         leaves = old.motion(at_ns)
         offset = leaves - track.motion(at_ns)
@@ -105,4 +105,5 @@ def _largest(offset: Floats, held: Mask | None) -> float:
     """The offset (rad) of the joint that has the largest; of those that are held only where all are."""
     if held is not None and not held.all():
         offset = offset[~held]
-    return float(np.abs(offset).max())
+    largest: float = max(map(abs, offset.tolist()))
+    return largest

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from drivers.state import Floats
 from runtime.control.fade import Fade
+from runtime.policy.worker.curve import cubics
 
 Mask = NDArray[np.bool_]
 
-# Makes 0 / 0 a 0, and changes no other quotient.
-_TINY = 1e-300
+# Filled in place: to make such a small array takes longer than to multiply with it. The loop's thread alone does.
+_WEIGHTS: Floats = np.array(((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)))
 
 
 def duration_ns(horizon: int, period_ns: int) -> int:
@@ -23,10 +24,9 @@ class Track:
     """A chunk of goals, sampled at any time: action i is reached at `t0 + i * period`.
 
     Between two actions lies a cubic: position and velocity are continuous, and no joint goes beyond the two
-    actions (monotone slopes by Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984; also called PCHIP). A
-    joint that is held keeps each action until the next. Before `t0` it is the first action, and the last one is
-    held for one period. A horizon of 1 is held for two: the policy's next observation is one period after this
-    one, so its next action cannot be there sooner.
+    actions. A joint that is held keeps each action until the next. Before `t0` it is the first action, and the
+    last one is held for one period. A horizon of 1 is held for two: the policy's next observation is one period
+    after this one, so its next action cannot be there sooner.
     """
 
     __slots__ = (
@@ -54,11 +54,13 @@ class Track:
         weights: Floats | None = None,
         *,
         straight: bool = False,
+        curve: Floats | None = None,
     ) -> None:
         """`goals`: joint angles, rad, shape (H, joints). `held`: which joints are not interpolated; None: all are.
 
         `by`: who made it. `weights`: how many chunks are in each action, when it is an average; shape (H,).
         `straight`: lines instead of curves, for a way whose speed must be nowhere above that from row to row.
+        `curve`: `cubics` of the goals, where somebody has computed them already.
         """
         self.by = by
         self.t0_ns = t0_ns
@@ -72,7 +74,7 @@ class Track:
         """What is added on top."""
         self._last = len(goals) - 1
         self._steps = held is not None and bool(held.all())
-        self._cubics = goals if self._steps else _cubics(goals, held, straight)
+        self._cubics = cubics(goals, held, straight) if curve is None else curve
         self._powers = np.ones(4)
 
     def sample(self, now_ns: int, out: Floats) -> bool:
@@ -111,8 +113,10 @@ class Track:
         else:
             rate = 1e9 / self.period_ns if now_ns >= self.t0_ns else 0.0
             square = u * u
-            weights = np.array(((1.0, u, square, square * u), (0.0, rate, 2.0 * u * rate, 3.0 * square * rate)))
-            motion = weights @ self._cubics[row]
+            weights = _WEIGHTS
+            weights[0, 1], weights[0, 2], weights[0, 3] = u, square, square * u
+            weights[1, 1], weights[1, 2], weights[1, 3] = rate, 2.0 * u * rate, 3.0 * square * rate
+            motion = weights.dot(self._cubics[row])
         if self.fade is not None and now_ns < self.fade.end_ns:
             motion += self.fade.motion(now_ns)
         return motion
@@ -140,35 +144,3 @@ class Track:
         """The action before `now_ns`, and the part of a period that has passed since."""
         row, rest_ns = divmod(max(now_ns - self.t0_ns, 0), self.period_ns)
         return min(row, self._last), rest_ns / self.period_ns
-
-
-def _cubics(goals: Floats, held: Mask | None, straight: bool) -> Floats:
-    """Coefficients from the constant one up of the cubic that begins at each action, shape (H, 4, joints).
-
-    Their argument goes from 0 to 1 in one period. The last one is constant.
-    """
-    cubics = np.zeros((len(goals), 4, goals.shape[1]))
-    cubics[:, 0] = goals
-    step = goals[1:] - goals[:-1]
-    if held is not None:
-        step[:, held] = 0.0
-    if straight or len(goals) == 1:
-        cubics[:-1, 1] = step
-        return cubics
-    slope = np.empty_like(goals)
-    slope[0], slope[-1] = step[0], step[-1]
-    # The harmonic mean of the steps on both sides where they go the same way, else none: never an overshoot.
-    product = step[:-1] * step[1:]
-    np.maximum(product, 0.0, out=product)
-    product += product
-    total = step[:-1] + step[1:]
-    total += _TINY
-    np.divide(product, total, out=slope[1:-1])
-    begin = slope[:-1]
-    bend = begin + slope[1:]
-    bend -= step
-    bend -= step
-    step -= begin
-    step -= bend
-    cubics[:-1, 1], cubics[:-1, 2], cubics[:-1, 3] = begin, step, bend
-    return cubics

@@ -37,6 +37,7 @@ def arguments(spec: WorkerSpec, task: str) -> tuple[str, ...]:
         "given": spec.given,
         "threads": spec.threads,
         "task": task,
+        "curve": spec.curve,
         "cpus": spec.cpus,
         "latency_s": spec.latency_s,
         "socket": SOCKET,

@@ -52,7 +52,7 @@ def _source(
     daemon: Daemon, name: str, config: Inference, commands: Commands, tasks: Tasks, inline: bool = False
 ) -> Source:
     names = [joint.name for joint in daemon.config.joints]
-    actions = ActionMap(config.action, names)
+    actions = ActionMap(config.action, names, config.between)
     observation = ObservationBuilder(
         config.observation, names, daemon.sensors, commands.names, actions.size, tasks
     )
@@ -62,6 +62,7 @@ def _source(
         observation_size=observation.size,
         horizon=config.horizon,
         action_size=actions.size,
+        curve=actions.curve.settings,
         period_s=1 / config.rate,
         options=config.options,
         threads=config.threads,
@@ -95,7 +96,6 @@ def _source(
         Scheduler(config.horizon, config.interval, round(1e9 / config.rate)),
         strategy("replace" if inline else config.seam, config.seam_time, config.seam_decay),
         daemon.events,
-        between=config.between,
         observe=config.observe,
     )
     tasks.follow(policy.set_task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from drivers.state import Floats
@@ -19,3 +20,7 @@ class Chunk:
     """From the observation to the arrival of the chunk, ns."""
     sequence: int
     """Number of the request that it answers; counts up from 1."""
+    curve: Floats | None = None
+    """The curve through its goals, `Curve.through`, where a worker has computed it; shape (H, 4, joints)."""
+    uncertainty: float = math.nan
+    """How unsure the policy is of it, in its own unit; NaN where it does not say."""

@@ -19,6 +19,7 @@ from runtime.events import Events
 from runtime.policy.boot import arguments
 from runtime.policy.chunk import Chunk
 from runtime.policy.errors import PolicyError
+from runtime.policy.finite import all_finite
 from runtime.policy.latency import Latency
 from runtime.policy.policy import Failure
 from runtime.policy.spec import WorkerSpec
@@ -67,11 +68,13 @@ class PolicyWorker:
         self._on_chunk = on_chunk
         self._between_ticks = between_ticks
         self._clock = clock
-        self._descriptor = create(spec.observation_size, spec.horizon, spec.action_size)
+        joints = len(spec.curve["held"]) if spec.curve else 0
+        self._descriptor = create(spec.observation_size, spec.horizon, spec.action_size, joints)
         memory = SharedMemory(self._descriptor)
         self.observation = memory.observation
         self.plan = memory.plan
         self._chunk = memory.chunk
+        self._curve = memory.curve if spec.curve else None
         # The worker asks the kernel to end with the thread that spawned it: this one lives as long as we do.
         self._executor = ThreadPoolExecutor(1, "policy-spawn")
         self._backoff = Backoff()
@@ -149,6 +152,7 @@ class PolicyWorker:
             self.observation = np.zeros_like(self.observation)
             self.plan = np.zeros_like(self.plan)
             self._chunk = np.zeros_like(self._chunk)
+            self._curve = None
             os.close(self._descriptor)
             self._descriptor = -1
             self._executor.shutdown()
@@ -328,12 +332,13 @@ class PolicyWorker:
             return
         self._available()
         actions = self._chunk.astype(np.float64)
+        curve = self._curve.copy() if self._curve is not None else None
         max_age_ns = self._spec.max_age_s * 1e9
         if reply.status == wire.WRONG_SHAPE:
             self._fail("wrong_shape", reply.text)
         elif reply.status != wire.OK:
             self._fail("error", reply.text)
-        elif not np.isfinite(actions).all():
+        elif not all_finite(actions if curve is None else curve):
             bad = ~np.isfinite(actions)
             self._fail("nan", f"{bad.sum()} of {bad.size} values, the first in action {bad.any(axis=1).argmax()}")
         elif reply.done_ns - self._asked_ns > max_age_ns:
@@ -350,7 +355,8 @@ class PolicyWorker:
             latency_ns = now_ns - self._asked_ns
             self.latency.add(latency_ns)
             self.inference.add(reply.infer_ns)
-            self._on_chunk(Chunk(reply.t0_ns, actions, latency_ns, reply.sequence))
+            chunk = Chunk(reply.t0_ns, actions, latency_ns, reply.sequence, curve, reply.uncertainty)
+            self._on_chunk(chunk)
 
     def _unavailable(self, why: str) -> None:
         """No chunk this time: the worker is well, and asked again."""

@@ -19,7 +19,7 @@ from runtime.policy.errors import PolicyError
 from runtime.policy.latency import Latency
 from runtime.policy.policy import Failure
 from runtime.policy.spec import WorkerSpec
-from runtime.policy.worker.backends import abilities, load, normalise
+from runtime.policy.worker.backends import abilities, load, normalise, uncertainty
 from runtime.policy.worker.errors import WrongShape, words
 from runtime.policy.worker.wire import Can
 
@@ -77,6 +77,7 @@ class InlinePolicy:
         try:
             output = self._backend.infer(self.observation.copy())
             actions = normalise(output, self._spec.horizon, self._spec.action_size).astype(np.float64)
+            unsure = uncertainty(self._backend)
         except Exception as error:
             self._fail("wrong_shape" if isinstance(error, WrongShape) else "error", words(error))
             return True
@@ -89,7 +90,7 @@ class InlinePolicy:
         now_ns = self._clock()
         self.inference.add(now_ns - start_ns)
         self.latency.add(now_ns - start_ns)
-        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence))
+        self._on_chunk(Chunk(now_ns, actions, now_ns - start_ns, self._sequence, uncertainty=unsure))
         return True
 
     def set_task(self, prompt: str) -> None:

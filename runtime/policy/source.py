@@ -11,7 +11,7 @@ from drivers.sensor import Sensor
 from drivers.state import Floats, JointState
 from runtime.control.seams.seam import Strategy
 from runtime.control.timeline import Timeline
-from runtime.control.track import Mask, Track, duration_ns
+from runtime.control.track import Track, duration_ns
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.policy import Policy
@@ -19,7 +19,6 @@ from runtime.policy.scheduler import Scheduler
 from runtime.policy.terms import ActionMap, ObservationBuilder
 from runtime.policy.worker.wire import Can
 
-Between = Literal["interpolate", "hold"]
 Observe = Literal["now", "arrival"]
 
 
@@ -37,7 +36,6 @@ class Source:
         strategy: Strategy,
         events: Events,
         *,
-        between: Between = "interpolate",
         observe: Observe = "now",
     ) -> None:
         """`sensors`: each with the age (s) up to which its reading will do."""
@@ -48,17 +46,15 @@ class Source:
         self.tasks = observation.tasks
         self.task = self.tasks.now
         """What the last request was for, and so the chunk that answers it."""
-        self.hold: Floats = np.zeros(len(actions.discrete))
+        self.hold: Floats = np.zeros(actions.joints)
         """Goals of the joints that it does not move, rad, shape (joints,)."""
         self.running = False
         self._observation = observation
         self._actions = actions
         self._sensors = [(sensor, round(max_age_s * 1e9)) for sensor, max_age_s in sensors]
         self._events = events
-        held: Mask = actions.discrete if between == "interpolate" else np.ones_like(actions.discrete)
-        self._held = held if held.any() else None
         self._rolls = observe == "arrival"
-        self._seen = JointState(len(actions.discrete))
+        self._seen = JointState(actions.joints)
         self._restarts = policy.restarts
         self._blind = False
         self._began_ns = self._asked_ns = self._t0_ns = 0
@@ -123,8 +119,10 @@ class Source:
 
     def track(self, chunk: Chunk, t0_ns: int) -> Track:
         """The chunk as goals from `t0_ns` on."""
-        goals = self._actions.goals(chunk.actions, self.hold)
-        return Track(t0_ns, self.scheduler.period_ns, goals, self._held, self.name)
+        curve = chunk.curve if chunk.curve is not None else self._actions.curve.through(chunk.actions)
+        self._actions.fill(curve, self.hold)
+        held = self._actions.held
+        return Track(t0_ns, self.scheduler.period_ns, curve[:, 0], held, self.name, curve=curve)
 
     def _first_moment(self, now_ns: int, timeline: Timeline) -> int:
         """The moment that the chunk's first action is meant for."""

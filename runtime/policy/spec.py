@@ -25,6 +25,8 @@ class WorkerSpec:
     """Time between two actions, s."""
     action_size: int
     """A: values in an action."""
+    curve: Mapping[str, Any] | None = None
+    """`Curve.settings`: the worker computes the curve of each chunk. None: it does not."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The backend's own options; must fit into JSON."""
     python: str = sys.executable

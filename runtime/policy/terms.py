@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from drivers.joint import Options
 from drivers.sensor import Sensor
 from drivers.state import Floats, Ints, JointState
 from runtime.policy.errors import TermsError
+from runtime.policy.finite import all_finite
 from runtime.policy.tasks import Tasks
+from runtime.policy.worker.curve import Curve
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Between = Literal["interpolate", "hold"]
 
 _JOINT_SOURCES = ("joint.position", "joint.velocity", "joint.torque")
 _TASK_SOURCES = ("task", "task.one_hot")
@@ -166,12 +169,11 @@ class ObservationBuilder:
         self._index: Ints = np.array(index, np.int64)
         self._offset: Floats = np.array(offset)
         self._scale: Floats = np.array(scale)
-        self._clip: Floats | None = np.array(clip) if np.isfinite(clip).any() else None
+        self._clip: NDArray[np.float32] | None = np.array(clip, np.float32) if np.isfinite(clip).any() else None
         self._gravity: Floats = np.full(3 * len(self._orientations), np.nan)
         self._pool: Floats = np.full(len(self._labels), np.nan)
         self._raw: Floats = np.full(self.size, np.nan)
         self._scaled: Floats = np.full(self.size, np.nan)
-        self._known = np.zeros(self.size, np.bool_)
 
     def build(self, out: NDArray[np.float32], state: JointState, command: Floats, last_action: Floats) -> bool:
         """Write the observation into `out`, shape (N,). False, and `out` of no use, while a value is missing.
@@ -195,13 +197,12 @@ class ObservationBuilder:
         )
         # The places are known to exist; any mode but "raise" spares numpy a second buffer.
         self._pool.take(self._index, out=self._raw, mode="clip")
-        if not np.isfinite(self._raw, out=self._known).all():
+        if not all_finite(self._raw):
             return False
         np.subtract(self._raw, self._offset, out=self._scaled)
-        np.multiply(self._scaled, self._scale, out=self._scaled)
+        np.multiply(self._scaled, self._scale, out=out)
         if self._clip is not None:
-            np.clip(self._scaled, -self._clip, self._clip, out=self._scaled)
-        out[:] = self._scaled
+            np.clip(out, -self._clip, self._clip, out=out)
         return True
 
     def missing(self) -> list[str]:
@@ -246,15 +247,19 @@ class ObservationBuilder:
 class ActionMap:
     """Gives the raw numbers of a chunk their meaning: goal angles of joints."""
 
-    def __init__(self, terms: Sequence[ActionTerm], joints: Sequence[str]) -> None:
-        """Raises TermsError with every problem of every term."""
+    def __init__(
+        self, terms: Sequence[ActionTerm], joints: Sequence[str], between: Between = "interpolate"
+    ) -> None:
+        """`between`: whether all joints hold an action until the next, or only those of discrete terms.
+
+        Raises TermsError with every problem of every term.
+        """
         problems = [] if terms else ["found no action terms, expected at least one"]
         place = {name: number for number, name in enumerate(joints)}
         index: list[int] = []
         offset: list[float] = []
         scale: list[float] = []
-        self.discrete = np.zeros(len(joints), np.bool_)
-        """Joints that keep each action until the next, shape (joints,)."""
+        held = np.full(len(joints), between == "hold")
         for number, term in enumerate(terms, 1):
             own: list[str] = []
             names = _choose("joint", term.joints, list(joints), own)
@@ -265,27 +270,26 @@ class ActionMap:
                 own.append(f"{', '.join(twice)} moved by an earlier term already; expected each joint once")
             places = [place.get(name, 0) for name in names]
             index += places
-            self.discrete[places] = term.discrete
+            held[places] |= term.discrete
             problems += [f"action term {number} ({term.target}): {problem}" for problem in own]
         if problems:
             raise TermsError(problems)
         self.size = len(index)
         """A: values in an action."""
+        self.joints = len(joints)
+        self.held: NDArray[np.bool_] | None = held if held.any() else None
+        """Joints that keep each action until the next, shape (joints,); None: none does."""
+        self.curve = Curve(index, offset, scale, held.tolist())
         self._index: Ints = np.array(index, np.int64)
+        self._unmoved = np.setdiff1d(np.arange(len(joints)), self._index)
         self._offset: Floats = np.array(offset)
-        self._scale: Floats = np.array(scale)
         # A value without effect could have been any.
         self._inverse: Floats = np.array([1.0 / each if each else 0.0 for each in scale])
 
-    def goals(self, actions: Floats, hold: Floats) -> Floats:
-        """Goal angles, rad, shape (H, joints), for raw actions, shape (H, A).
-
-        `hold`: goals of the joints that no term moves, rad, shape (joints,).
-        """
-        goals: Floats = np.empty((len(actions), len(hold)))
-        goals[:] = hold
-        goals[:, self._index] = self._offset + self._scale * actions
-        return goals
+    def fill(self, curve: Floats, hold: Floats) -> None:
+        """Have the joints that no term moves stay at their goals in `hold` (rad, shape (joints,)), in place."""
+        if len(self._unmoved):
+            curve[:, 0, self._unmoved] = hold[self._unmoved]
 
     def raw(self, goals: Floats) -> Floats:
         """The other way round: raw actions, shape (..., A), for goal angles, rad, shape (..., joints)."""

@@ -1,4 +1,4 @@
-"""The recorder, seen from the daemon: starts its process, hands it events and chunks, replaces it when it dies.
+"""The recorder, seen from the daemon: starts its process, tells it what happens, replaces it when it dies.
 
 Ticks need no hand: the process finds them in the ring.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,13 @@ import msgpack
 
 from runtime.child.backoff import Backoff
 from runtime.child.process import CLEAN_EXIT, ChildProcess
+from runtime.config.quality import Quality
 from runtime.control.seams.seam import Seam
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
+from runtime.recording.episode import Episode
+from runtime.recording.keeping import KeepRules
 from runtime.recording.process import MESSAGE_MAX
 from runtime.recording.ring import TraceRing
 from runtime.recording.segment import INFO
@@ -41,6 +46,8 @@ _CLOSE_S = 5.0
 _LOG_LEVEL = {"info": INFO, "warning": 3, "error": 4}
 """Levels of the well-known schema foxglove.Log."""
 _Actions = tuple[int, bytes] | None
+_Order = Mapping[str, Any]
+"""What is said of episodes, see `Recorder.add_episode`."""
 
 
 class Recorder:
@@ -53,31 +60,36 @@ class Recorder:
         events: Events,
         directory: Path,
         robot: str,
-        segment_s: float,
+        rules: KeepRules,
         metadata: Mapping[str, str],
         cpus: Sequence[int] = (),
         sync_s: float = 0.5,
+        quality: Quality | None = None,
     ) -> None:
-        """`segment_s`: length of a file. `cpus`: where the process may run, empty for anywhere. `sync_s`: longest
-        time between two syncs of the disk."""
+        """`metadata`: of every file. `cpus`: where the process may run, empty for anywhere. `sync_s`: longest time
+        between two syncs of the disk. `quality`: what episodes are judged by, the defaults if left out."""
         self.path: Path | None = None
         """The file being written."""
         self.failed = ""
         """Why nothing is recorded now; empty while all is well."""
         self._trace = trace
         self._events = events
-        settings = {
+        self._settings = {
             "trace": trace.layout.names,
             "capacity": trace.capacity,
             "directory": str(directory),
             "robot": robot,
-            "segment_s": segment_s,
+            "rules": asdict(rules),
+            "quality": (quality or Quality()).model_dump(),
             "sync_s": sync_s,
-            "metadata": dict(metadata),
             "cpus": list(cpus),
         }
-        self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(settings))
-        self._waiting: deque[bytes] = deque()
+        self._metadata = dict(metadata)
+        self._sent: _Order | None = None
+        """The open episode, as the process was told of it last."""
+        self._part = 0
+        """Of the open episode, the one that is being written."""
+        self._waiting: deque[tuple[bytes, _Order | None]] = deque()
         self._lost = 0
         self._process: ChildProcess | None = None
         self._task: asyncio.Task[None] | None = None
@@ -98,14 +110,20 @@ class Recorder:
         """The process, None while there is none."""
         return self._process.pid if self._process is not None else None
 
+    def describe(self, metadata: Mapping[str, str]) -> None:
+        """Add to the metadata of the files that begin from now on."""
+        self._metadata |= metadata
+        self._tell("metadata", 0, self._metadata)
+
     def start(self) -> None:
-        """Begin to record, on the running event loop."""
+        """Begin to record, on the running event loop. What was told before is recorded as well."""
         self._events.listen(self._on_event)
         self._task = asyncio.create_task(self._keep_running())
 
     async def close(self) -> None:
         """Have the rest written and the file closed; waits at most 5 s for a slow disk."""
         self._closing = True
+        self._tell("end", 0, {})
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -127,9 +145,31 @@ class Recorder:
                 "seam_after_rad": seam.after_rad,
                 "seam_fade_s": seam.fade_s,
                 **task.recorded(),
+                **({"uncertainty": chunk.uncertainty} if math.isfinite(chunk.uncertainty) else {}),
                 "first": first,
             }
             self._tell("/chunks", arrived_ns, about, (width, chunk.actions[first : first + rows].tobytes()))
+
+    def add_episode(self, action: str, episode: Episode | None, at: tuple[int, int], note: str, by: str) -> None:
+        """Record what was said of an episode, None where none is open; `start` and its end begin a new file.
+
+        `action`: `start`, `success`, `failure`, `discard`, `cut_off` or `mark`; `update` tells only that more is
+        known of it. `at`: CLOCK_MONOTONIC and CLOCK_REALTIME, ns.
+        """
+        message = {
+            "episode": episode.id if episode is not None else "",
+            "action": action,
+            "task": episode.task if episode is not None else "",
+            "prompt": episode.prompt if episode is not None else "",
+            "note": note,
+            "by": by,
+            "mono_ns": at[0],
+            "wall_ns": at[1],
+            "verdict": "",
+            "reasons": [],
+        }
+        order = {"message": message, "episode": episode.as_dict() if episode is not None else None, "part": 0}
+        self._tell("/episodes", at[0], order, order=order)
 
     def _on_event(self, event: Event) -> None:
         sec, nsec = divmod(event.wall_ns, 1_000_000_000)
@@ -145,10 +185,17 @@ class Recorder:
         }
         self._tell("/events", event.mono_ns, about)
 
-    def _tell(self, topic: str, mono_ns: int, message: Mapping[str, Any], actions: _Actions = None) -> None:
-        """Callable from any thread; never waits."""
-        if len(self._waiting) < _WAITING_MAX:
-            self._waiting.append(msgpack.packb((topic, mono_ns, message, actions), default=str))
+    def _tell(
+        self,
+        topic: str,
+        mono_ns: int,
+        message: Mapping[str, Any],
+        actions: _Actions = None,
+        order: _Order | None = None,
+    ) -> None:
+        """Callable from any thread; never waits. `order`: the message again where it is one; none is lost."""
+        if order is not None or len(self._waiting) < _WAITING_MAX:
+            self._waiting.append((msgpack.packb((topic, mono_ns, message, actions), default=str), order))
         else:
             self._lost += 1
         self._send()
@@ -157,16 +204,24 @@ class Recorder:
         # Always through the queue: a thread that finds no process leaves its message to whoever starts one.
         process = self._process
         while process is not None and self._waiting:
-            message = self._waiting.popleft()
+            message, order = self._waiting.popleft()
             try:
                 process.send(message)
             except OSError:  # full or dead: `_run_process` tries again
-                self._waiting.appendleft(message)
+                self._waiting.appendleft((message, order))
                 return
+            if order is not None:
+                episode = order["episode"]
+                self._sent = order if episode is not None and not episode["ended_mono_ns"] else None
 
     def _on_message(self, message: bytes) -> None:
-        self.path = Path(message.decode())
-        self.failed = ""
+        told = msgpack.unpackb(message)
+        if "event" in told:
+            name, text, level, fields = told["event"]
+            self._events.emit(name, text, level, **fields)
+        else:
+            self.path, self._part = Path(told["path"]), told["part"]
+            self.failed = ""
 
     async def _keep_running(self) -> None:
         backoff = Backoff(longest_s=_RETRY_MAX_S)
@@ -181,17 +236,24 @@ class Recorder:
 
     async def _run_process(self, executor: Executor, backoff: Backoff) -> str:
         """One life of the process. Returns how it ended."""
+        settings = json.dumps({**self._settings, "metadata": self._metadata})
+        arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), settings)
         try:
-            process = await ChildProcess.start(self._arguments, self._trace.descriptor, executor, self._on_message)
+            process = await ChildProcess.start(arguments, self._trace.descriptor, executor, self._on_message)
         except OSError as error:
             return f"the recorder cannot start: {error}"
         backoff.ready(time.monotonic_ns())
+        if self._sent is not None:  # the new process knows nothing of it
+            order = {**self._sent, "message": {"action": "update"}, "part": self._part}
+            self._waiting.appendleft((msgpack.packb(("/episodes", 0, order, None)), order))
         self._process = process
         try:
             while not process.exited.done():
                 self._send()
                 await asyncio.wait({process.exited}, timeout=_SEND_S)
         except asyncio.CancelledError:
+            if not self._closing:
+                raise
             deadline = time.monotonic() + _CLOSE_S
             while self._waiting and not process.exited.done() and time.monotonic() < deadline:
                 self._send()

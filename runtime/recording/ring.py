@@ -63,8 +63,9 @@ class TraceRing:
     ) -> None:
         """Record one tick.
 
-        `head`: tick, time, lateness, cost of the tick before (ns), mode, gate, starved, plan ahead (s). `plan`,
-        `command`: rad, shape (joints,). `tail`: values of all sensors, then those of the commands.
+        `head`: tick, time, lateness, cost of the tick before (ns), mode, gate, starved, plan ahead (s), episode,
+        intervention; then the stamps of all sensors (ns). `plan`, `command`: rad, shape (joints,). `tail`: values
+        of all sensors, then those of the commands.
         """
         head_bytes = self.layout.head.pack(*head)
         parts: list[Any] = [head_bytes, state.measured, state.counted, plan, command, limits, *tail]
@@ -98,11 +99,19 @@ class TraceReader:
         """
         self._until, self._noticed = self._noticed, self._header[_WRITTEN]
 
-    def take(self, limit: int) -> NDArray[np.void]:
-        """The oldest records that were not taken yet, shape (n,); none left when n is 0."""
+    def take(self, limit: int, before_ns: int | None = None) -> NDArray[np.void]:
+        """The oldest records that were not taken yet, shape (n,); none left when n is 0.
+
+        `before_ns`: leave those of this time (CLOCK_MONOTONIC) and later where they are.
+        """
         while self._taken < self._until:
             numbers = np.arange(self._taken, min(self._until, self._taken + limit))
             left = self._slots[numbers % self._capacity]
+            if before_ns is not None:
+                left = left[: np.searchsorted(left[:, 1], before_ns)]
+                numbers = numbers[: len(left)]
+                if not len(left):
+                    break
             # Counted after the copy: what the tick may have overwritten meanwhile is lost.
             lost = min(max(self._header[_WRITTEN] + 1 - self._capacity - self._taken, 0), len(numbers))
             self._lost += lost

@@ -48,14 +48,32 @@ _CHUNK_SCHEMA = {
         "task": {"type": "string"},
         "task_id": {"type": "number"},
         "prompt": {"type": "string"},
+        "uncertainty": {"type": "number"},
         "first": {"type": "integer"},
         "actions": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
     },
 }
+_EPISODE_SCHEMA = {
+    "type": "object",
+    "title": "reflexd.Episode",
+    "properties": {
+        "episode": {"type": "string"},
+        "action": {"type": "string"},
+        "task": {"type": "string"},
+        "prompt": {"type": "string"},
+        "note": {"type": "string"},
+        "by": {"type": "string"},
+        "mono_ns": {"type": "integer"},
+        "wall_ns": {"type": "integer"},
+        "verdict": {"type": "string"},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+_JSON_TOPICS = {"/events": _LOG_SCHEMA, "/chunks": _CHUNK_SCHEMA, "/episodes": _EPISODE_SCHEMA}
 
 
 class Segment:
-    """One MCAP file with the three topics registered."""
+    """One MCAP file with its topics registered."""
 
     def __init__(self, file: BinaryIO, tick_definition: str, metadata: Mapping[str, str]) -> None:
         """Write the head of the file. Raises OSError, as everything here does when the disk fails."""
@@ -63,17 +81,12 @@ class Segment:
         self._writer.start(profile="", library="reflexd")
         self._ticks = self._register("/ticks", "reflexd/Tick", "ros2msg", tick_definition, "cdr")
         self._json = {
-            "/events": self._register("/events", "foxglove.Log", "jsonschema", json.dumps(_LOG_SCHEMA), "json"),
-            "/chunks": self._register("/chunks", "reflexd.Chunk", "jsonschema", json.dumps(_CHUNK_SCHEMA), "json"),
+            topic: self._register(topic, str(schema["title"]), "jsonschema", json.dumps(schema), "json")
+            for topic, schema in _JSON_TOPICS.items()
         }
-        self._writer.add_metadata("reflexd", dict(metadata))
-        self._wall_minus_mono = time.time_ns() - time.monotonic_ns()
-
-    def __enter__(self) -> Segment:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.finish()  # type: ignore[no-untyped-call]
+        self.add_metadata("reflexd", metadata)
+        self.wall_minus_mono = time.time_ns() - time.monotonic_ns()
+        """Wall time minus monotonic time, as the log times of this file have it, ns."""
 
     def add_ticks(self, records: NDArray[np.void]) -> None:
         """Write the records of ticks, shape (n,)."""
@@ -82,18 +95,24 @@ class Segment:
             self._add(self._ticks, mono_ns, _CDR_LITTLE_ENDIAN + content[number * size : (number + 1) * size])
 
     def add_message(self, topic: str, mono_ns: int, message: Mapping[str, Any]) -> None:
-        """Write an event or a chunk."""
+        """Write an event, a chunk or what was said of an episode."""
         self._add(self._json[topic], mono_ns, json.dumps(message).encode())
 
     def flush(self) -> None:
         """Give the file all that was added, as a whole chunk."""
         self._writer.flush()  # type: ignore[no-untyped-call]
 
+    def add_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Write a metadata record."""
+        self._writer.add_metadata(name, dict(metadata))
+
+    def finish(self) -> None:
+        """Write the end of the file."""
+        self._writer.finish()  # type: ignore[no-untyped-call]
+
     def _add(self, channel: int, mono_ns: int, data: bytes) -> None:
         """The log time is wall time, the publish time monotonic."""
-        self._writer.add_message(
-            channel, log_time=mono_ns + self._wall_minus_mono, publish_time=mono_ns, data=data
-        )
+        self._writer.add_message(channel, log_time=mono_ns + self.wall_minus_mono, publish_time=mono_ns, data=data)
 
     def _register(self, topic: str, name: str, encoding: str, schema: str, message_encoding: str) -> int:
         schema_id = self._writer.register_schema(name=name, encoding=encoding, data=schema.encode())

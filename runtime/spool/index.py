@@ -6,20 +6,23 @@ costs one more look at the files, nothing else.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 
+from runtime.recording.episode import METADATA
 from runtime.spool.layout import Entry
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS segments (name TEXT PRIMARY KEY, bytes INTEGER, mtime_ns INTEGER, "
-    "first_ns INTEGER, last_ns INTEGER, messages INTEGER)"
+    "first_ns INTEGER, last_ns INTEGER, messages INTEGER, episode TEXT)"
 )
 
 
@@ -31,6 +34,8 @@ class Facts:
     """Wall time of its first message, ns since the epoch."""
     last_ns: int
     messages: int
+    episode: dict[str, str] = field(default_factory=dict)
+    """The metadata record of its episode; empty when it is of none."""
 
 
 class Index:
@@ -44,15 +49,25 @@ class Index:
         """The facts of a segment that is there. Raises OSError."""
         mtime_ns = entry.path.stat().st_mtime_ns
         row = self._ask(
-            "SELECT first_ns, last_ns, messages FROM segments WHERE name = ? AND bytes = ? AND mtime_ns = ?",
+            "SELECT first_ns, last_ns, messages, episode FROM segments "
+            "WHERE name = ? AND bytes = ? AND mtime_ns = ?",
             (entry.name, entry.bytes, mtime_ns),
         )
         if row:
-            return Facts(*row[0])
+            first_ns, last_ns, messages, episode = row[0]
+            return Facts(first_ns, last_ns, messages, json.loads(episode))
         facts = read_facts(entry.path)
         self._ask(
-            "INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.name, entry.bytes, mtime_ns, facts.first_ns, facts.last_ns, facts.messages),
+            "INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.name,
+                entry.bytes,
+                mtime_ns,
+                facts.first_ns,
+                facts.last_ns,
+                facts.messages,
+                json.dumps(facts.episode),
+            ),
         )
         return facts
 
@@ -66,7 +81,7 @@ class Index:
         """Close the database."""
         self._database.close()
 
-    def _ask(self, text: str, values: tuple[object, ...]) -> list[tuple[int, ...]]:
+    def _ask(self, text: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             with closing(self._database.execute(text, values)) as cursor:
                 return cursor.fetchall()
@@ -80,13 +95,16 @@ def read_facts(path: Path) -> Facts:
     """The facts from the file itself; zeros of one that is no recording. Raises OSError."""
     with path.open("rb") as file:
         try:
-            summary = make_reader(file).get_summary()
+            reader = make_reader(file)
+            summary = reader.get_summary()
+            episodes = [record.metadata for record in reader.iter_metadata() if record.name == METADATA]
         except (McapError, ValueError, struct.error):
             summary = None
     if summary is None or summary.statistics is None:
         return Facts(0, 0, 0)
     told = summary.statistics
-    return Facts(told.message_start_time, told.message_end_time, told.message_count)
+    episode = episodes[-1] if episodes else {}
+    return Facts(told.message_start_time, told.message_end_time, told.message_count, episode)
 
 
 def _memory() -> sqlite3.Connection:
@@ -103,7 +121,7 @@ def _open(path: Path) -> sqlite3.Connection:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = NORMAL")
                 database.execute(_TABLE)
-                database.execute("SELECT messages, last_ns, first_ns, mtime_ns, bytes FROM segments")
+                database.execute("SELECT episode, messages, last_ns, first_ns, mtime_ns, bytes FROM segments")
                 return database
             except sqlite3.Error:
                 database.close()

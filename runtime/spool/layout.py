@@ -23,6 +23,8 @@ OPEN = "open"
 class Class(StrEnum):
     """What a segment is worth, the least valuable class first."""
 
+    REJECTED = "rejected"
+    """Episodes that the quality gates have found bad."""
     BULK = "bulk"
     FAILURE = "failure"
     INTERVENTION = "intervention"

@@ -38,6 +38,7 @@ from mcap.stream_reader import get_chunk_data_stream
 from mcap.writer import MCAP0_MAGIC
 
 from runtime.events import stops_robot
+from runtime.recording.episode import METADATA, recorded_kind
 from runtime.recording.segment import INFO
 from runtime.spool.layout import Class
 
@@ -103,7 +104,10 @@ class _Intact:
             try:
                 record = ReadDataStream(BytesIO(file.read(length)))
                 if opcode == Opcode.METADATA:
-                    self.metadata.append(MetadataIndex(at, end - at, Metadata.read(record).name))
+                    metadata = Metadata.read(record)
+                    self.metadata.append(MetadataIndex(at, end - at, metadata.name))
+                    if metadata.name == METADATA and self.kind != Class.SAFETY:
+                        self.kind = recorded_kind(metadata.metadata)
                     self.statistics.metadata_count += 1
                 elif opcode == Opcode.CHUNK:
                     indexes = self._add_chunk(Chunk.read(record), at, end)

@@ -3,7 +3,7 @@
 A chunk of 50 actions for 14 joints is asked for from a real worker process, received and laid over the timeline.
 Cold: 50 chunks a second, between which the process sleeps and others have the processor; as in the other
 benchmarks as much memory as the caches hold is read before each step. Warm: 500 a second, and neither. The
-reference is the least that any asynchronous policy needs: send a message, receive one, turn the chunk into goals.
+reference is the least that any asynchronous policy needs: send a message, receive one, copy the chunk.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class _Bench:
             observation_size=observation.size,
             horizon=HORIZON,
             action_size=actions.size,
+            curve=actions.curve.settings,
             period_s=1 / rate,
             paths=(str(Path(__file__).parents[2]),),
         )
@@ -120,8 +121,7 @@ class _Bench:
         self._planner = Planner(source, Commands({}), events)
         self._costs = {name: Histogram() for name in ("ask", "receive", "all", "sample", "reference")}
         self._cache = np.zeros(CACHE_BYTES // 8)
-        self._actions, self._hold = actions, np.zeros(JOINTS)
-        self._reply = np.zeros((HORIZON, JOINTS), np.float32)
+        self._reply = np.zeros((HORIZON, 4, JOINTS))
         self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._received_ns = 0
         self._done = False
@@ -179,7 +179,7 @@ class _Bench:
         here, there = self._ends
         here.send(bytes(32))
         there.recv(64)
-        self._actions.goals(self._reply.astype(np.float64), self._hold)
+        self._reply.copy()
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -56,7 +56,8 @@ def test_go1() -> None:
     (action,) = config.policy.action
     home = (GO1 / "go1.xml").read_text().split('name="home" qpos="')[1].split('"')[0].split()
     assert action.offset == pytest.approx([float(word) for word in home[-12:]])
-    goals = ActionMap(config.policy.action, [j.name for j in config.joints]).goals(np.zeros((1, 12)), np.zeros(12))
+    actions = ActionMap(config.policy.action, [j.name for j in config.joints])
+    goals = actions.curve.through(np.zeros((1, 12)))[:, 0]
     low, high = ([getattr(j, f"position_{end}") for j in config.joints] for end in ("min", "max"))
     assert ((low < goals) & (goals < high)).all()
 

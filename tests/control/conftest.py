@@ -29,6 +29,7 @@ from runtime.policy.source import Observe, Source
 from runtime.policy.tasks import Tasks
 from runtime.policy.terms import ActionMap, ActionTerm, ObservationBuilder, ObservationTerm
 from runtime.policy.worker.wire import Can
+from runtime.recording.episodes import Episodes
 from runtime.recording.ring import TraceReader, TraceRing
 from runtime.recording.trace import TraceLayout
 from safety.action import Action
@@ -243,6 +244,7 @@ def build(
         Degraded(options, joints, sensors, lambda: flags, events, PERIOD_NS / 1e9),
         health,
         trace,
+        Episodes("r", None, events, 60.0, marks_alone=True, clock=lambda: clock[0]),
         events,
         period_ns=PERIOD_NS,
         missed_limit=3,

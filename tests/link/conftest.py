@@ -75,6 +75,15 @@ STATUS: dict[str, Any] = {
     "sensors": [{"name": "imu", "age_s": 0.002}, {"name": "camera", "age_s": None}],
     "commands": {"vx": 0.5, "vy": float("nan")},
     "task": {"name": "pick", "id": 3.0, "prompt": None},
+    "episode": {
+        "id": "arm-20261126T101500Z-3f9a",
+        "number": 3,
+        "task": "pick",
+        "prompt": None,
+        "started_ns": 1_700_000_000_000_000_000,
+        "interventions": 1,
+        "notes": 0,
+    },
     "recording": {"path": "/data/0001.mcap", "bytes": 12_300_000, "dropped": 0, "failed": "disk full"},
     "spool": {
         "ready": {"bulk": {"segments": 3, "bytes": 1_500_000, "oldest_ns": 0}},
@@ -285,6 +294,7 @@ class Daemon:
             "task": Handler(note("task", OWN_WORDS), operator),
             "move": Handler(note("move"), operator),
             "spool": Handler(note("spool", STATUS["spool"]), observer),
+            "episode": Handler(note("episode", STATUS["episode"]), operator),
             "spool_keep": Handler(note("spool_keep"), operator),
             "spool_upload": Handler(note("spool_upload", {"segments": 3}), operator),
             "broken": Handler(broken, observer),

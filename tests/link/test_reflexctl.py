@@ -38,6 +38,7 @@ COMMANDS = (
         "task",
         "move",
     ),
+    "episode",
     "spool",
 )
 COMMAND = [sys.executable, "-m", "runtime.cli.reflexctl"]
@@ -79,6 +80,7 @@ def test_status_for_people(ctl: Any) -> None:
         "               left   10000      9990     6     1        2        0       1\n"
         "               right  10000      9990     6     1        2        0       1\n"
         "sensors        imu 2.0 ms, camera never\n"
+        "episode        arm-20261126T101500Z-3f9a, task pick, 1 interventions, 0 notes\n"
         "recording      /data/0001.mcap, 12.3 MB, 0 dropped, FAILED: disk full\n"
         "spool          3 segments wait, 1.5 MB; 0 are sent and still here, 0.0 MB; 1 LOST, 0.7 MB\n"
         "               the disk is full\n"
@@ -138,6 +140,10 @@ def test_limits(ctl: Any) -> None:
         (["reset", "--healthy"], ("reset", {"healthy": True})),
         (["command", "vx=0.5", "vy=-1e-1"], ("command", {"values": {"vx": 0.5, "vy": -0.1}})),
         (["move", "elbow=0.3"], ("move", {"joints": {"elbow": 0.3}})),
+        (["episode", "start"], ("episode", {"action": "start"})),
+        (["episode", "start", "--task", "pick"], ("episode", {"action": "start", "task": "pick"})),
+        (["episode", "success"], ("episode", {"action": "success"})),
+        (["episode", "mark", "it slipped"], ("episode", {"action": "mark", "note": "it slipped"})),
         (["spool", "keep", "arm-1"], ("spool_keep", {"segment": "arm-1"})),
         (["spool", "upload", "--now"], ("spool_upload", {})),
     ],
@@ -145,7 +151,8 @@ def test_limits(ctl: Any) -> None:
 def test_commands_reach_the_daemon(daemon: Any, ctl: Any, words: list[str], done: Any) -> None:
     result = ctl(*words)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout in (f"{done[0]}: done\n", "mode  HOLD\n", "segments  3\n")
+    attempt = "arm-20261126T101500Z-3f9a, task pick, 1 interventions, 0 notes\n"
+    assert result.stdout in (f"{done[0]}: done\n", "mode  HOLD\n", "segments  3\n", attempt)
     assert daemon.done == [done]
 
 

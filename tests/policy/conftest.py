@@ -16,6 +16,7 @@ from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.client import PolicyWorker
 from runtime.policy.spec import WorkerSpec
+from runtime.policy.worker.curve import Curve
 from runtime.policy.worker.remote.base import Link
 
 HERE = Path(__file__).parent
@@ -26,6 +27,10 @@ PATIENCE_S = 20.0
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The daemon runs on uvloop, so do these tests."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+CURVE = Curve([3, 0, 1], [0.0, 1.0, 0.0], [1.0, 2.0, 1.0], [False, False, False, True])
+"""Of four joints three are moved, and one of those holds."""
 
 
 class Rig:
@@ -42,6 +47,8 @@ class Rig:
             "max_age_s": 10.0,
             "paths": (str(HERE),),
         }
+        if "action_size" not in overrides:
+            defaults["curve"] = CURVE.settings
         self.offset_ns = 0
         self.events = Events()
         self.chunks: list[Chunk] = []

@@ -28,6 +28,14 @@ class Ramp:
         return np.arange(HORIZON)[:, None] + np.full((HORIZON, SIZE), observation.sum())
 
 
+class Unsure(Ramp):
+    """It says how unsure it is: as much as the first value of the observation, and nothing of a negative one."""
+
+    def infer(self, observation):
+        self.uncertainty = float(observation[0]) if observation[0] >= 0 else None
+        return super().infer(observation)
+
+
 class Able(Ramp):
     """It continues plans and has a task: both show in its actions. Away while the first value is -1."""
 

@@ -15,8 +15,8 @@ JOINTS = ["base", "elbow", "wrist", "gripper"]
 def test_goals_are_offset_and_scale():
     actions = ActionMap([ActionTerm(offset=[1.0, 2.0, 3.0, 4.0], scale=0.5)], JOINTS)
     assert actions.size == 4
-    goals = actions.goals(np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -1.0, 2.0, -2.0]]), np.zeros(4))
-    assert goals.tolist() == [[1.0, 2.0, 3.0, 4.0], [1.5, 1.5, 4.0, 3.0]]
+    curve = actions.curve.through(np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -1.0, 2.0, -2.0]]))
+    assert curve[:, 0].tolist() == [[1.0, 2.0, 3.0, 4.0], [1.5, 1.5, 4.0, 3.0]]
 
 
 def test_terms_take_the_action_in_order_and_other_joints_hold():
@@ -26,8 +26,9 @@ def test_terms_take_the_action_in_order_and_other_joints_hold():
     )
     assert actions.size == 3
     hold = np.array([9.0, 8.0, 7.0, 6.0])
-    goals = actions.goals(np.array([[10.0, 20.0, 30.0], [11.0, 21.0, 31.0]]), hold)
-    assert goals == pytest.approx(np.array([[31.0, 8.0, 20.0, 1.0], [32.0, 8.0, 21.0, 1.1]]))
+    curve = actions.curve.through(np.array([[10.0, 20.0, 30.0], [11.0, 21.0, 31.0]]))
+    actions.fill(curve, hold)
+    assert curve[:, 0] == pytest.approx(np.array([[31.0, 8.0, 20.0, 1.0], [32.0, 8.0, 21.0, 1.1]]))
     assert hold.tolist() == [9.0, 8.0, 7.0, 6.0]
 
 

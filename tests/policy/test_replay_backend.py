@@ -17,6 +17,7 @@ from runtime.policy.errors import PolicyError
 from runtime.policy.tasks import Task
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
 from runtime.policy.worker.replay import ReplayBackend
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
@@ -30,11 +31,11 @@ OBSERVATION = np.zeros(5, np.float32)
 async def record(folder, chunks, config=CONFIG):
     """The path of a recording of these chunks, with some ticks."""
     trace, events = TraceRing(TraceLayout(["a"], {}, []), 512), Events()
-    recorder = Recorder(trace, events, folder, "r", 60.0, {"robot": "r", "config": config})
+    recorder = Recorder(trace, events, folder, "r", KeepRules(), {"robot": "r", "config": config})
     recorder.start()
     for number, actions in enumerate(chunks):
         position = np.zeros(1)
-        head = (number, time.monotonic_ns(), 0, 0, 3, True, False, 0.1)
+        head = (number, time.monotonic_ns(), 0, 0, 3, True, False, 0.1, 0, 0)
         trace.append(head, JointState(1), position, position, np.zeros(1, np.int64), [])
         recorder.add_chunk(
             Chunk(10 * number, actions, 7, number + 1),

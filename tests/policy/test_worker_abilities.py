@@ -1,8 +1,11 @@
 """What a backend may be able to do besides answering: continue a plan, have a task, be away for a while."""
 
 import dataclasses
+import math
 import os
 import signal
+
+import pytest
 
 from runtime.policy.inline import InlinePolicy
 from runtime.policy.worker.wire import Can
@@ -35,6 +38,22 @@ async def test_a_backend_that_can_do_nothing_else_is_not_asked_to(rig):
     assert bench.worker.can == 0
     bench.worker.set_task("anything")
     assert (await answer(bench, 3, 1))[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+async def test_a_policy_may_say_how_unsure_it_is(rig):
+    bench = rig(backend="model_zoo:Unsure")
+    await bench.worker.start()
+    for told in (0.25, -1.0, 0.5):
+        bench.worker.observation[0] = told
+        await answer(bench)
+    found = [chunk.uncertainty for chunk in bench.chunks]
+    assert found == [0.25, pytest.approx(math.nan, nan_ok=True), 0.5]
+    policy = InlinePolicy(bench.worker._spec, bench.events, bench.chunks.append)
+    await policy.start()
+    policy.observation[0] = 0.75
+    assert policy.request(0)
+    assert bench.chunks[-1].uncertainty == 0.75
+    await policy.close()
 
 
 async def test_a_task_is_set_before_the_start_and_later_and_outlives_the_worker(rig):

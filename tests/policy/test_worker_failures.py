@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from runtime.policy.errors import PolicyError
+from tests.policy.conftest import CURVE
 
 WELL, EXIT, KILL, SEGFAULT, STOP, SPIN, NAN, INFINITE, SHAPE, RAISE, SLOW, FORGE, GARBAGE, SHOUT, LEAVE = range(15)
 
@@ -30,13 +31,17 @@ async def test_a_chunk_answers_its_observation(rig):
     (chunk,) = r.chunks
     assert chunk.actions.dtype == np.float64
     assert chunk.actions.tolist() == [[10.0] * 3, [11.0] * 3, [12.0] * 3, [13.0] * 3]
+    assert chunk.curve is not None
+    assert chunk.curve.tolist() == CURVE.through(chunk.actions).tolist()
+    assert chunk.curve[:, :, 0].tolist() == [[21, 2, 0, 0], [23, 2, 0, 0], [25, 2, 0, 0], [27, 0, 0, 0]]
+    assert chunk.curve[1, :, 2:].tolist() == [[0, 11], [0, 0], [0, 0], [0, 0]], "nobody moves, and held"
     assert (chunk.t0_ns, chunk.sequence) == (t0_ns, 1)
     assert 0 < chunk.latency_ns == r.worker.latency.last_ns
     assert r.worker.inference.count == 1
     assert not r.worker.busy
     second = await r.chunk()
     assert second.sequence == 2
-    assert chunk.actions[0, 0] == 10.0, "a chunk must not change when the next one arrives"
+    assert chunk.curve[0, 0, 3] == chunk.actions[0, 0] == 10.0, "a chunk must not change when the next one arrives"
     assert not r.worker.failures
 
 

@@ -15,8 +15,8 @@ from runtime.policy.worker.errors import WrongShape
 def test_messages_survive_the_socket():
     for message in (
         wire.Hello(wire.OK, 1, 2**40, wire.Can.TASK, "ready"),
-        wire.Reply(wire.ERROR, 2**40, 2**50, 3, 4, 50, 7, "größer"),
-        wire.Reply(wire.OK, 1, 2, 3, 4, 5, 6),
+        wire.Reply(wire.ERROR, 2**40, 2**50, 3, 4, 50, 7, "größer", 0.5),
+        wire.Reply(wire.OK, 1, 2, 3, 4, 5, 6, "", 0.25),
     ):
         assert wire.parse(message.pack()) == message
     for order in (wire.Request(1, 2**50, 50, 10), wire.Task("place the cup, größer")):
@@ -42,7 +42,7 @@ def test_what_is_no_order_is_refused(message):
 
 @pytest.fixture
 def shared():
-    descriptor = memory.create(48, 50, 7)
+    descriptor = memory.create(48, 50, 7, 9)
     yield descriptor
     os.close(descriptor)
 
@@ -51,10 +51,13 @@ def test_both_sides_see_the_same_numbers(shared):
     ours, theirs = memory.SharedMemory(shared), memory.SharedMemory(shared)
     ours.observation[:] = np.arange(48)
     theirs.chunk[:] = np.arange(350).reshape(50, 7)
+    theirs.curve[:] = np.arange(1800).reshape(50, 4, 9)
     ours.plan[:] = -1
     assert theirs.observation.tolist() == list(range(48))
     assert ours.chunk.shape == (50, 7)
     assert ours.chunk[49, 6] == 349.0
+    assert ours.curve.shape == (50, 4, 9)
+    assert ours.curve[49, 3, 8] == 1799.0
     assert theirs.plan.tolist() == [[-1] * 7] * 50
     assert theirs.observation.tolist() == list(range(48)), "the regions must not overlap"
 
@@ -66,7 +69,7 @@ def test_a_worker_cannot_take_the_memory_away(shared):
 
 def test_the_memory_of_another_release_is_refused(shared):
     os.pwrite(shared, b"\xff", 8)
-    with pytest.raises(ValueError, match=r"version 255, expected .* version 2"):
+    with pytest.raises(ValueError, match=r"version 255, expected .* version 3"):
         memory.SharedMemory(shared)
 
 

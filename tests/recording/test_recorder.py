@@ -18,17 +18,20 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
 from drivers.state import JointState
+from runtime.config.quality import Quality
 from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
-from runtime.recording.process import is_over
+from runtime.recording.episode import Episode
+from runtime.recording.keeping import KeepRules, is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
 from runtime.spool.recover import recover
 
 SEAM = Seam("policy", "blend", 12, 0.25, 0.125, 0.2)
+RULES = KeepRules()
 RNG = np.random.default_rng(0)
 
 
@@ -43,7 +46,7 @@ def write_ticks(trace: TraceRing, first: int, count: int) -> None:
         state.torque[:] = RNG.random(2)
         plan = RNG.random(2)
         tail = [np.array([1.0, 2.0, 3.0]), np.array([0.5])]
-        head = (number, time.monotonic_ns(), 0, 0, 2, True, False, 0.0)
+        head = (number, time.monotonic_ns(), 0, 0, 2, True, False, 0.0, 0, 0, 0)
         trace.append(head, state, plan, plan, np.array([0, 4]), tail)
 
 
@@ -74,7 +77,11 @@ def read_ticks(path: Path) -> list[int]:
 @pytest.fixture
 def parts(tmp_path: Path) -> tuple[TraceRing, Events, Recorder]:
     trace, events = make_trace(), Events()
-    return trace, events, Recorder(trace, events, tmp_path / "new", "r", 60.0, {"robot": "r", "config": "[robot]"})
+    return (
+        trace,
+        events,
+        Recorder(trace, events, tmp_path / "new", "r", RULES, {"robot": "r", "config": "[robot]"}),
+    )
 
 
 async def test_everything_is_readable_with_the_standard_decoders(
@@ -130,7 +137,7 @@ async def test_a_chunk_too_long_for_a_message_comes_in_parts(parts: tuple[TraceR
 
 
 async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
-    recorder = Recorder(make_trace(), Events(), tmp_path, "r", 0.1, {})
+    recorder = Recorder(make_trace(), Events(), tmp_path, "r", KeepRules(segment_s=0.1), {})
     recorder.start()
     await until(lambda: len(list(tmp_path.glob("*/*/r-*.mcap"))) >= 3)
     await recorder.close()
@@ -138,7 +145,7 @@ async def test_a_long_run_is_cut_into_files(tmp_path: Path) -> None:
 
 async def test_what_came_after_a_stop_stays_in_its_file(tmp_path: Path) -> None:
     events = Events()
-    recorder = Recorder(make_trace(), events, tmp_path, "r", 0.1, {})
+    recorder = Recorder(make_trace(), events, tmp_path, "r", KeepRules(segment_s=0.1), {})
     recorder.start()
     await until(lambda: recorder.path is not None)
     events.emit("safety.stop", "somebody is near", "error")
@@ -187,7 +194,7 @@ async def test_a_disk_that_fails_is_told_and_recording_goes_on_when_it_is_back(t
     in_the_way = tmp_path / "file"
     in_the_way.write_text("in the way")
     trace, events = make_trace(), Events()
-    recorder = Recorder(trace, events, in_the_way, "r", 60.0, {})
+    recorder = Recorder(trace, events, in_the_way, "r", RULES, {})
     recorder.start()
     await until(lambda: recorder.failed)
     assert "control goes on" in events.recent[-1].message
@@ -216,18 +223,96 @@ async def test_a_recorder_that_is_killed_is_replaced_and_loses_no_tick(
     assert read_ticks(sealed(recorder.path)) == list(range(100))
 
 
+def about(path: Path) -> dict[str, str]:
+    """The episode's metadata record that counts."""
+    with path.open("rb") as file:
+        found = [record.metadata for record in make_reader(file).iter_metadata() if record.name == "episode"]
+    return found[-1] if found else {}
+
+
+def say(recorder: Recorder, action: str, episode: Episode) -> None:
+    recorder.add_episode(action, episode, (time.monotonic_ns(), time.time_ns()), "", "alice")
+
+
+def end(recorder: Recorder, episode: Episode) -> None:
+    episode.outcome, episode.ended_mono_ns = "success", time.monotonic_ns()
+    say(recorder, "success", episode)
+
+
+async def test_ticks_before_within_and_after_an_episode_are_in_files_of_their_own(tmp_path: Path) -> None:
+    trace, events = make_trace(), Events()
+    quality = Quality(tick_gap_max=60.0, reading_age_max=1e9)
+    recorder = Recorder(trace, events, tmp_path, "r", RULES, {}, quality=quality)
+    recorder.start()
+    write_ticks(trace, 0, 100)
+    episode = Episode("e-1", 1, "pick", "", time.monotonic_ns(), time.time_ns())
+    say(recorder, "start", episode)
+    recorder.describe({"model_sha256": "abc"})
+    write_ticks(trace, 100, 100)
+    end(recorder, episode)
+    write_ticks(trace, 200, 100)
+    await until(lambda: events.counts["episode.verdict"])
+    await recorder.close()
+    paths = sorted(tmp_path.glob("ready/*/*"), key=read_ticks)
+    assert [read_ticks(path) for path in paths] == [[*range(n, n + 100)] for n in (0, 100, 200)]
+    assert [about(path).get("verdict") for path in paths] == [None, "good", None]
+    assert recorder.file_bytes == sum(path.stat().st_size for path in paths)
+    with paths[2].open("rb") as file:
+        assert next(iter(make_reader(file).iter_metadata())).metadata["model_sha256"] == "abc"
+
+
+async def test_a_ring_that_nothing_has_triggered_is_gone_at_the_end(tmp_path: Path) -> None:
+    trace = make_trace()
+    recorder = Recorder(trace, Events(), tmp_path, "r", KeepRules("ring"), {}, sync_s=0.1)
+    recorder.start()
+    write_ticks(trace, 0, 100)
+    await until(lambda: taken(trace) == 100)
+    assert list(tmp_path.glob("open/*"))
+    await recorder.close()
+    assert not list(tmp_path.rglob("*.mcap"))
+
+
+async def test_an_episode_outlives_its_recorder_and_is_bad_then(tmp_path: Path) -> None:
+    trace, events = make_trace(), Events()
+    recorder = Recorder(trace, events, tmp_path, "r", RULES, {}, sync_s=0.1)
+    recorder.start()
+    try:
+        episode = Episode("e-1", 1, "pick", "", time.monotonic_ns(), time.time_ns())
+        say(recorder, "start", episode)
+        await until(lambda: recorder._part == 1)
+        write_ticks(trace, 0, 100)
+        await until(lambda: taken(trace) == 100)
+        first, pid = recorder.path, recorder.pid
+        assert first is not None
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: recorder.path != first)
+        write_ticks(trace, 100, 100)
+        end(recorder, episode)
+        await until(lambda: events.counts["episode.verdict"])
+    finally:
+        await recorder.close()
+    (second,) = tmp_path.glob("ready/rejected/*")
+    assert read_ticks(second) == list(range(100, 200))
+    assert "its recording was interrupted" in about(second)["reasons"]
+    assert (about(second)["id"], about(second)["part"], about(second)["outcome"]) == ("e-1", "2", "success")
+    with first.open("r+b") as file:
+        assert recover(file).kind == "failure", "the spool takes it in as cut off"
+    assert read_ticks(first) == list(range(100))
+
+
 DAEMON = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from tests.recording.test_recorder import make_trace, write_ticks
 from runtime.control.seams.seam import Seam
 from runtime.events import Events
-from runtime.recording.process import is_over
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 
 async def main():
     trace = make_trace()
-    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", 60.0, {})
+    recorder = Recorder(trace, Events(), Path(sys.argv[1]), "r", KeepRules(sys.argv[2]), {})
     recorder.start()
     while recorder.path is None:
         await asyncio.sleep(0.01)
@@ -240,9 +325,12 @@ asyncio.run(asyncio.wait_for(main(), 20))
 """
 
 
-async def test_what_a_killed_daemon_has_left_is_written_and_the_file_closed(tmp_path: Path) -> None:
-    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(tmp_path))
+@pytest.mark.parametrize(("mode", "kind"), [("always", "bulk"), ("ring", "failure")])
+async def test_what_a_killed_daemon_has_left_is_written_and_the_file_closed(
+    tmp_path: Path, mode: str, kind: str
+) -> None:
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(tmp_path), mode)
     assert await daemon.wait() == -signal.SIGKILL
-    await until(lambda: list(tmp_path.glob("ready/bulk/*")))
-    (path,) = tmp_path.glob("ready/bulk/*")
+    await until(lambda: list(tmp_path.glob(f"ready/{kind}/*")))
+    (path,) = tmp_path.glob("ready/*/*")
     assert read_ticks(path) == list(range(300))

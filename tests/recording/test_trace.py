@@ -32,9 +32,8 @@ def fill(trace: TraceRing, first: int, count: int) -> None:
         state.fault[:] = [0, 9]
         tail = [np.array([1.0, 2.0, 3.0]), np.array([float(number)])]
         plan, command = np.array([0.1, 0.2]), np.array([0.3, 0.4])
-        trace.append(
-            (number, number * 1000, 7, 8, 2, True, False, 0.5), state, plan, command, np.array([0, 4]), tail
-        )
+        head = (number, number * 1000, 7, 8, 2, True, False, 0.5, 3, True, number * 1000 - 2000)
+        trace.append(head, state, plan, command, np.array([0, 4]), tail)
 
 
 def test_records_come_out_once_in_order_with_all_that_went_in() -> None:
@@ -55,7 +54,8 @@ def test_records_come_out_once_in_order_with_all_that_went_in() -> None:
     assert last["joints"]["command"].tolist() == [0.3, 0.4]
     assert last["joints"]["limits"].tolist() == [0, 4]
     assert last["joints"]["fault"].tolist() == [0, 9]
-    assert last["tail"].tolist() == [1, 2, 3, 8]
+    assert last["tail"].tolist() == [1, 2, 3, pytest.approx(2e-6), 8], "a sensor's values, their age; a command"
+    assert (last["episode"], last["intervention"]) == (3, 1)
     assert (last["mode"], last["gate"], last["starved"], last["plan_ahead_s"]) == (2, 1, 0, 0.5)
     assert trace.dropped == 0
 
@@ -83,6 +83,18 @@ def test_a_record_is_taken_at_the_look_after_the_one_that_saw_it() -> None:
     assert end.take(9)["tick"].tolist() == [0]
 
 
+def test_records_of_a_time_and_later_can_wait() -> None:
+    trace = ring()
+    end = reader(trace)
+    fill(trace, 0, 5)
+    end.look()
+    end.look()
+    assert end.take(9, before_ns=3000)["tick"].tolist() == [0, 1, 2]
+    assert len(end.take(9, before_ns=3000)) == 0
+    assert end.take(9, before_ns=3001)["tick"].tolist() == [3]
+    assert end.take(9)["tick"].tolist() == [4]
+
+
 def test_another_reader_begins_behind_what_the_first_has_written() -> None:
     trace = ring()
     first = reader(trace)
@@ -98,7 +110,7 @@ def test_another_reader_begins_behind_what_the_first_has_written() -> None:
 def test_records_do_not_change_after_the_tick() -> None:
     trace, state, plan = ring(), JointState(2), np.zeros(2)
     end = reader(trace)
-    trace.append((0, 0, 0, 0, 0, 0, 0, 0), state, plan, plan, np.zeros(2, np.int64), [np.zeros(4)])
+    trace.append((0,) * 11, state, plan, plan, np.zeros(2, np.int64), [np.zeros(4)])
     plan[:] = 5
     state.position[:] = 5
     assert take(end, 1)["joints"]["plan"].tolist() == [[0, 0]]
@@ -106,5 +118,12 @@ def test_records_do_not_change_after_the_tick() -> None:
 
 def test_definition_names_joints_sensors_and_commands() -> None:
     lines = ring().layout.definition.splitlines()
-    for line in ("reflexd/Joint a", "reflexd/Joint b", "float64[3] imu_gyro", "float64 command_vx"):
+    for line in (
+        "reflexd/Joint a",
+        "reflexd/Joint b",
+        "float64[3] imu_gyro",
+        "float64 imu_age_s",
+        "float64 command_vx",
+    ):
         assert line in lines
+    assert "float64 imu_age_s" in lines

@@ -57,6 +57,8 @@ class FakeDaemon:
         self.commands = Commands(ranges(self.config.policy), schedule(self.config.policy))
         self.tasks = Tasks(self.config.policy.tasks)
         self.planner = SimpleNamespace(commands=self.commands, tasks=self.tasks)
+        self.described: dict[str, str] = {}
+        self.recorder = SimpleNamespace(describe=self.described.update)
         self.reload = Reload(cast(Daemon, self), self.read)
         self.after_reading: Callable[[], None] = lambda: None
 
@@ -106,6 +108,7 @@ async def test_ranges_and_schedule_are_taken_over(daemon: FakeDaemon) -> None:
     assert event.fields["policy.command.vx.max"] == "1.0 -> 0.2"
     assert daemon.config.policy is not None
     assert daemon.config.policy.command["vx"].max == 0.2
+    assert daemon.described["config"] == daemon.path.read_text(), "recordings say so from now on"
 
 
 async def test_tasks_are_taken_over_and_the_one_in_force_remains_so(daemon: FakeDaemon) -> None:

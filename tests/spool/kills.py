@@ -22,6 +22,7 @@ from unittest import mock
 
 from runtime.events import Events
 from runtime.recording import recorder as recorder_module
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.spool import spool as spool_module
@@ -57,7 +58,7 @@ async def kill_at_random(root: Path, kills: int, seed: int) -> dict[str, Any]:
 async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict[str, Any]:
     generator = random.Random(seed)
     events, trace = Events(), make_trace(capacity=50_000)
-    recorder = Recorder(trace, events, root, "r", _SEGMENT_S, {}, sync_s=_SYNC_S)
+    recorder = Recorder(trace, events, root, "r", KeepRules(segment_s=_SEGMENT_S), {}, sync_s=_SYNC_S)
     settings = {
         "directory": str(root),
         "size_max": 10**12,

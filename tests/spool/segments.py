@@ -31,13 +31,14 @@ def make_segment(chunks: int = 3, each: int = 4, stop_in: int | None = None) -> 
     """A whole segment, and where each of its chunks ends, with its message indexes."""
     file = BytesIO()
     ends = []
-    with Segment(file, LAYOUT.definition, {"robot": "r"}) as segment:
-        segment._wall_minus_mono = 0  # the same bytes every time
-        for chunk in range(chunks):
-            segment.add_ticks(ticks(chunk * each, each))
-            segment.add_message("/events", chunk * each * MS, STOP if chunk == stop_in else DONE)
-            segment.flush()
-            ends.append(file.tell())
+    segment = Segment(file, LAYOUT.definition, {"robot": "r"})
+    segment.wall_minus_mono = 0  # the same bytes every time
+    for chunk in range(chunks):
+        segment.add_ticks(ticks(chunk * each, each))
+        segment.add_message("/events", chunk * each * MS, STOP if chunk == stop_in else DONE)
+        segment.flush()
+        ends.append(file.tell())
+    segment.finish()
     return file.getvalue(), ends
 
 

@@ -117,15 +117,16 @@ def test_under_pressure_every_loss_is_counted_told_and_survives_a_restart(tmp_pa
         "ready/intervention/r-intervention-ready1.mcap",
         "ready/safety/r-safety-ready0.mcap",
         "ready/safety/r-safety-ready1.mcap",
-    ], "all eight that the server has went first, then both of bulk and the older failure"
-    assert bench.names() == ["spool.lost"] * 3
-    lost = {"bulk": {"segments": 2, "bytes": 2 * len(DATA)}, "failure": {"segments": 1, "bytes": len(DATA)}}
+    ], "all ten that the server has went first, then those of rejected and bulk and the older failure"
+    assert bench.names() == ["spool.lost"] * 5
+    both, one = {"segments": 2, "bytes": 2 * len(DATA)}, {"segments": 1, "bytes": len(DATA)}
+    lost = {"rejected": both, "bulk": both, "failure": one}
     for keeper in (bench.keeper, Bench(tmp_path).keeper):
         keeper.begin()
         keeper.look()
         status = keeper.status()
         assert status["lost"] == lost
-        assert status["lost_why"] == {"size_max": 3}
+        assert status["lost_why"] == {"size_max": 5}
         assert status["sent"] == {}
 
 
@@ -140,7 +141,7 @@ def test_a_full_disk_of_others_costs_all_but_unsent_safety_and_is_told_once(benc
         "ready/safety/r-safety-ready0.mcap",
         "ready/safety/r-safety-ready1.mcap",
     ]
-    assert bench.names() == ["spool.lost"] * 6 + ["spool.no_room"]
+    assert bench.names() == ["spool.lost"] * 8 + ["spool.no_room"]
     assert "no segment is left that may go" in bench.keeper.status()["trouble"][0]
     bench.files.room = 1000
     bench.keeper.look()

@@ -178,7 +178,7 @@ async def test_the_most_valuable_goes_first_then_the_oldest(tmp_path: Path, link
             put(tmp_path, f"ready/{kind}/r-{kind}{number}.mcap")
     robot = Robot(tmp_path, s3_store(link, "order"))
     async with robot.running():
-        await until(lambda: robot.told.count("upload.sent") == 8)
+        await until(lambda: robot.told.count("upload.sent") == 10)
     order = [
         message.split()[0] for name, message in zip(robot.told, robot.messages, strict=True) if "sent" in name
     ]
@@ -345,6 +345,7 @@ async def test_never_is_never_and_unmetered_waits_for_a_free_link_or_an_order(
         Class.INTERVENTION: "unmetered",
         Class.FAILURE: "unmetered",
         Class.BULK: "never",
+        Class.REJECTED: "never",
     }
     robot = Robot(tmp_path, s3_store(link, "when"), when)
     monkeypatch.setattr("runtime.spool.upload.choice.is_metered", lambda interfaces: True)

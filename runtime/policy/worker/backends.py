@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ class Backend(Protocol):
     `set_task(prompt)` says what to do from the next inference on; called once before the first.
 
     `close()` lets go of what it holds, where the process goes on without it.
+
+    An attribute `uncertainty` says after each inference how unsure the policy is of its answer: a number in its
+    own unit, such as the spread of several samples, None when it cannot tell. It is recorded with the chunk.
     """
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
@@ -72,6 +76,12 @@ def abilities(backend: Backend) -> Can:
     """What it can do besides `infer`."""
     methods = {"continue_plan": Can.CONTINUE, "set_task": Can.TASK}
     return Can(sum(can for name, can in methods.items() if callable(getattr(backend, name, None))))
+
+
+def uncertainty(backend: Backend) -> float:
+    """How unsure it is of its last answer; NaN where it does not say. Raises what makes no number."""
+    told = getattr(backend, "uncertainty", None)
+    return math.nan if told is None else float(told)
 
 
 @dataclass(frozen=True)

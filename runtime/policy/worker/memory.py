@@ -1,4 +1,5 @@
-"""The memory that daemon and worker share: one observation, one plan, one chunk, and a header with their sizes.
+"""The memory that daemon and worker share: one observation, one plan, one chunk and its curve, and a
+header with their sizes.
 
 There is one request at a time, and the messages on the socket order the accesses: no locks are needed.
 Runs in the worker's interpreter: Python 3.9, numpy and the standard library only.
@@ -14,9 +15,9 @@ import struct
 import numpy as np
 
 _MAGIC = b"reflexd\x00"
-_VERSION = 2
-# magic, version, observation size, horizon, action size
-_HEADER = struct.Struct("<8sIIII")
+_VERSION = 3
+# magic, version, observation size, horizon, action size, joints
+_HEADER = struct.Struct("<8sIIIII")
 # All regions start on a cache line of their own.
 _LINE = 64
 
@@ -25,14 +26,15 @@ def _lines(size: int) -> int:
     return -(-size // _LINE) * _LINE
 
 
-def create(observation_size: int, horizon: int, action_size: int) -> int:
-    """Descriptor of new shared memory for these sizes. The caller closes it."""
+def create(observation_size: int, horizon: int, action_size: int, joints: int = 0) -> int:
+    """Descriptor of new shared memory for these sizes. `joints`: 0 for no curve. The caller closes it."""
     descriptor = os.memfd_create("reflexd-policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(descriptor, _LINE + _lines(4 * observation_size) + 2 * _lines(4 * horizon * action_size))
+        size = _LINE + _lines(4 * observation_size) + 2 * _lines(4 * horizon * action_size)
+        os.ftruncate(descriptor, size + 8 * horizon * 4 * joints)
         # A worker that goes wild and shrinks the file would otherwise kill the daemon with SIGBUS.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        os.pwrite(descriptor, _HEADER.pack(_MAGIC, _VERSION, observation_size, horizon, action_size), 0)
+        os.pwrite(descriptor, _HEADER.pack(_MAGIC, _VERSION, observation_size, horizon, action_size, joints), 0)
     except BaseException:
         os.close(descriptor)
         raise
@@ -45,7 +47,7 @@ class SharedMemory:
     def __init__(self, descriptor: int) -> None:
         """Raises ValueError when it is not such memory. Does not close the descriptor."""
         memory = mmap.mmap(descriptor, 0)
-        magic, version, size, horizon, action_size = _HEADER.unpack_from(memory)
+        magic, version, size, horizon, action_size, joints = _HEADER.unpack_from(memory)
         if magic != _MAGIC or version != _VERSION:
             raise ValueError(
                 f"shared memory: found {magic!r} version {version}, expected {_MAGIC!r} version {_VERSION}; "
@@ -59,3 +61,6 @@ class SharedMemory:
         place += _lines(4 * horizon * action_size)
         self.chunk = np.frombuffer(memory, np.float32, horizon * action_size, place).reshape(shape)
         """float32, shape (H, A)."""
+        place += _lines(4 * horizon * action_size)
+        self.curve = np.frombuffer(memory, np.float64, horizon * 4 * joints, place).reshape((horizon, 4, joints))
+        """The curve through the chunk's goals, float64, shape (H, 4, joints)."""

@@ -5,6 +5,7 @@ Runs in the worker's interpreter: Python 3.9, numpy and the standard library onl
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from runtime.policy.worker import wire
-from runtime.policy.worker.backends import abilities, load, normalise
+from runtime.policy.worker.backends import abilities, load, normalise, uncertainty
+from runtime.policy.worker.curve import Curve
 from runtime.policy.worker.errors import Unavailable, WrongShape, words
 from runtime.policy.worker.memory import SharedMemory
 
@@ -32,6 +34,7 @@ class Server:
         start_ns = time.monotonic_ns()
         self._memory = SharedMemory(settings["memory"])
         os.close(settings["memory"])
+        self._curve = Curve(**settings["curve"]) if settings["curve"] else None
         self._latency_ns = int(settings["latency_s"] * 1e9)
         options = {**settings["options"], **settings["given"]}
         self._backend = load(settings["backend"], settings["model"], options)
@@ -82,13 +85,16 @@ class Server:
         else:
             output = self._backend.infer(observation)
         chunk[:] = normalise(output, *chunk.shape)
+        if self._curve is not None:
+            self._memory.curve[:] = self._curve.through(chunk)
 
     def _answer(self, request: wire.Request) -> wire.Reply:
         start_ns = time.monotonic_ns()
-        status, text = wire.OK, ""
+        status, text, unsure = wire.OK, "", math.nan
         try:
             # A copy: a backend may keep it, and the daemon writes the next one into the same place.
             self._infer(self._memory.observation.copy(), request)
+            unsure = uncertainty(self._backend)
         except Unavailable as error:
             status, text = wire.UNAVAILABLE, words(error)
         except Exception as error:
@@ -101,4 +107,4 @@ class Server:
         done_ns = time.monotonic_ns()
         infer_ns = done_ns - start_ns
         horizon, size = self._memory.chunk.shape
-        return wire.Reply(status, request.sequence, request.t0_ns, infer_ns, done_ns, horizon, size, text)
+        return wire.Reply(status, request.sequence, request.t0_ns, infer_ns, done_ns, horizon, size, text, unsure)

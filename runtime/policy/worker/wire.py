@@ -5,9 +5,10 @@ Runs in the worker's interpreter: Python 3.9, standard library only.
 
 from __future__ import annotations
 
+import math
 import struct
-from dataclasses import dataclass
 from enum import IntFlag
+from typing import NamedTuple
 
 HELLO = 1
 REPLY = 2
@@ -33,15 +34,14 @@ MESSAGE_MAX = 8192
 
 _REQUEST = struct.Struct("<BxxxxxxxqqII")
 _HELLO = struct.Struct("<BBBxxxxxqq")
-_REPLY = struct.Struct("<BBxxxxxxqqqqII")
+_REPLY = struct.Struct("<BBxxxxxxqqqqIId")
 
 
 def _encode(text: str, room: int) -> bytes:
     return text.encode("utf-8", "replace")[:room]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Ask for a chunk; the observation lies in the shared memory, with the plan that the chunk continues."""
 
     sequence: int
@@ -58,8 +58,7 @@ class Request:
         return _REQUEST.pack(REQUEST, self.sequence, self.t0_ns, self.known, self.delay)
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What the policy has to do from the next request on."""
 
     prompt: str
@@ -69,8 +68,7 @@ class Task:
         return bytes([TASK]) + _encode(self.prompt, MESSAGE_MAX - 1)
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(NamedTuple):
     """The worker's first message: it serves, or it says why not."""
 
     status: int
@@ -89,8 +87,7 @@ class Hello:
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to one request; the chunk itself lies in the shared memory."""
 
     status: int
@@ -104,6 +101,8 @@ class Reply:
     action_size: int
     text: str = ""
     """What went wrong, when something did."""
+    uncertainty: float = math.nan
+    """How unsure the policy is of the chunk, in its own unit; NaN where it does not say."""
 
     def pack(self) -> bytes:
         """The message as bytes, its text cut to fit."""
@@ -116,6 +115,7 @@ class Reply:
             self.done_ns,
             self.horizon,
             self.action_size,
+            self.uncertainty,
         )
         return head + _encode(self.text, MESSAGE_MAX - len(head))
 
@@ -134,9 +134,9 @@ def parse(message: bytes) -> Hello | Reply:
     """The worker's message in `message`. Raises ValueError when it is none."""
     kind = message[0] if message else 0
     if kind == REPLY and len(message) >= _REPLY.size:
-        _, status, sequence, t0_ns, infer_ns, done_ns, horizon, size = _REPLY.unpack_from(message)
+        _, status, sequence, t0_ns, infer_ns, done_ns, horizon, size, unsure = _REPLY.unpack_from(message)
         text = message[_REPLY.size :].decode("utf-8", "replace")
-        return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text)
+        return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text, unsure)
     if kind == HELLO and len(message) >= _HELLO.size:
         _, status, can, load_ns, warm_ns = _HELLO.unpack_from(message)
         return Hello(status, load_ns, warm_ns, can, message[_HELLO.size :].decode("utf-8", "replace"))

@@ -12,6 +12,14 @@ from runtime.spool.upload.sums import FileSums
 
 _HASH_LENGTH = 12
 """So many digits of the SHA-256 are part of the key."""
+_EPISODE = {
+    "episode": "id",
+    "episode_part": "part",
+    "task": "task",
+    "outcome": "outcome",
+    "verdict": "verdict",
+}
+"""What a manifest says of an episode, by the names in its metadata record; all empty for a segment of none."""
 
 
 def key(fleet: str, robot: str, entry: Entry, facts: Facts, sums: FileSums) -> str:
@@ -46,6 +54,7 @@ def manifest(key: str, fleet: str, robot: str, entry: Entry, facts: Facts, sums:
             "first_ns": facts.first_ns,
             "last_ns": facts.last_ns,
             "messages": facts.messages,
+            **{ours: facts.episode.get(name, "") for ours, name in _EPISODE.items()},
             "parts": [
                 {"key": name, "bytes": part.size, "sha256": part.sha256}
                 for name, part in zip(part_keys(key, sums), sums.parts, strict=True)
