@@ -19,6 +19,8 @@ from typing import Any
 
 from moto.server import ThreadedMotoServer
 
+from runtime.spool.layout import Class
+
 BUCKET = "recordings"
 KEY_ID, SECRET = "AKIDFORTESTS", "a-secret-that-nobody-may-see"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -35,7 +37,7 @@ def upload(server: str, **more: Any) -> dict[str, Any]:
         "quiet_hours": [],
         "metered": [],
         "confirm": "checksum",
-        "when": dict.fromkeys(("safety", "intervention", "failure", "bulk"), "always"),
+        "when": dict.fromkeys(map(str, Class), "always"),
         **more,
     }
 

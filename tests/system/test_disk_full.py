@@ -65,7 +65,7 @@ def test_a_disk_that_others_fill_costs_recordings_and_not_control(
     lost = [event["fields"] for event in rig.told() if event["name"] == "spool.lost"]
     worth = [Class(event["kind"]).worth for event in lost]
     assert worth == sorted(worth), "the least valuable first"
-    kinds = (Class.BULK, Class.FAILURE, Class.INTERVENTION)
+    kinds = (Class.REJECTED, Class.BULK, Class.FAILURE, Class.INTERVENTION)
     expected = [f"{kind}-ready-{number}" for kind in kinds for number in range(2)]
     assert [event["segment"] for event in lost if event["segment"] in before] == expected
     assert not list(root.glob("sent/*/*")), "what the server has went before"
