@@ -13,8 +13,6 @@ PRESSES ?= 1000
 MINUTES ?= 10
 # RUNS: of ten cubes in `make bench-latency`, for each way to run the policy and each latency.
 RUNS ?= 6
-# CUTS: of the power, in the rig's scenario power_cut.
-CUTS ?= 3
 # KILLS: of the processes that write and keep recordings, in `make bench-spool`.
 KILLS ?= 500
 # FLAPS: minutes for which the link to the server flaps there; needs root.
@@ -121,7 +119,7 @@ rig-machine: $(VENV)/dev
 	$(BIN)/python -m tests.rig.harness.build
 
 rig: rig-machine
-	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 --cuts $(CUTS) $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig) \
+	$(BIN)/python -m pytest -n $(MACHINES) --maxschedchunk 1 $(if $(SCENARIO),tests/rig/test_$(SCENARIO).py,tests/rig) \
 		$(if $(SKIP),--ignore tests/rig/test_$(SKIP).py)
 
 wheels-aarch64: $(VENV)/dev
