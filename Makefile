@@ -15,6 +15,8 @@ MINUTES ?= 10
 RUNS ?= 6
 # KILLS: of the processes that write and keep recordings, in `make bench-spool`.
 KILLS ?= 500
+# FLAPS: minutes for which the link to the server flaps there; needs root.
+FLAPS ?= 10
 INSTALLER := systemd/install.py
 OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin EXTRAS)),,--extras '$(EXTRAS)')
 
@@ -33,7 +35,7 @@ help:
 	@echo "make bench   measure; writes tests/bench/results"
 	@echo "make bench-safety   press the e-stop 1,000 times, break the loop, run bad policies; PRESSES=100 is quicker"
 	@echo "make bench-latency  run the demo's policy in every way, with 0 to 400 ms of latency; RUNS=2 is quicker"
-	@echo "make bench-spool    kill what writes and keeps recordings 500 times; KILLS=20 is quicker"
+	@echo "make bench-spool    kill what writes and keeps recordings 500 times, flap the link; KILLS=20 FLAPS=1 is quicker"
 	@echo "make clean   remove what the others made"
 	@echo "make wheels  fetch all packages into WHEELS, for an installation without a network"
 	@echo "make install, upgrade, uninstall   as a service of this machine, as root: docs/install.md"
@@ -88,6 +90,9 @@ bench: $(VENV)/dev
 
 bench-spool: $(VENV)/dev
 	$(BIN)/python -m tests.spool.kills --kills $(KILLS)
+	$(BIN)/python -m tests.bench.upload
+	$(BIN)/python -m tests.bench.small_disk
+	$(BIN)/python -m tests.bench.uplink --minutes $(FLAPS)
 
 bench-safety: $(VENV)/dev
 	$(BIN)/python -m tests.bench.safety --presses $(PRESSES)

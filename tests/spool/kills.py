@@ -36,7 +36,7 @@ _TICKS = 20
 _PAUSE_S = 0.02
 _SEGMENT_S = 0.5
 _SYNC_S = 0.2
-_WAIT_S = 120.0
+_WAIT_S, _DRAIN_S = 120.0, 1800.0
 _LINK_BPS = 300e3
 """So slow that many a transfer is cut off by a kill."""
 BAD = ("missing", "dropped", "unsent", "twice_sent", "corrupt", "foreign")
@@ -79,6 +79,9 @@ async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict
         while sum(victims.values()) < kills:
             names = generator.choice([["reflexd-record"], ["reflexd-spool"], ["reflexd-record", "reflexd-spool"]])
             alive = await _until(lambda names=names: _children(names))
+            if "reflexd-spool" in names and generator.random() < 0.5 and any(root.glob("ready/*/*")):
+                puts = len(link.puts)
+                await _until(lambda puts=puts: len(link.puts) > puts)  # in the middle of a transfer, or soon after
             # From the start of a process to well behind its first sync, and a seal.
             await asyncio.sleep(generator.uniform(0, 1.0))
             for pid in alive:
@@ -92,7 +95,7 @@ async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict
         await recorder.close()
         await _until(lambda: not any((root / OPEN).iterdir()))
         link.rate_bps = None
-        await _until(lambda: not any(root.glob("ready/*/*")))
+        await _until(lambda: not any(root.glob("ready/*/*")), _DRAIN_S)
         await spool.close()
     return _found(root, count, events) | {"kills": dict(victims), "dropped": recorder.dropped}
 
@@ -125,8 +128,8 @@ def _children(names: list[str]) -> list[int]:
     return [found[name] for name in names] if set(names) <= set(found) else []
 
 
-async def _until(condition: Any) -> Any:
-    deadline = time.monotonic() + _WAIT_S
+async def _until(condition: Any, patience_s: float = _WAIT_S) -> Any:
+    deadline = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited for too long"
         await asyncio.sleep(0.01)

@@ -19,6 +19,8 @@ from typing import Any
 
 from moto.server import ThreadedMotoServer
 
+from runtime.spool.layout import Class
+
 BUCKET = "recordings"
 KEY_ID, SECRET = "AKIDFORTESTS", "a-secret-that-nobody-may-see"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -35,7 +37,7 @@ def upload(server: str, **more: Any) -> dict[str, Any]:
         "quiet_hours": [],
         "metered": [],
         "confirm": "checksum",
-        "when": dict.fromkeys(("safety", "intervention", "failure", "bulk"), "always"),
+        "when": dict.fromkeys(map(str, Class), "always"),
         **more,
     }
 
@@ -120,6 +122,8 @@ class Link:
                 if self.lie:
                     data = re.sub(rb'(?i)(etag: "?)[0-9a-f]{4}', rb"\g<1>beef", data)
                 client.sendall(data)
+        with suppress(OSError):  # or the client would wait for an answer to its next request
+            client.shutdown(socket.SHUT_RDWR)
 
 
 class WebDav(BaseHTTPRequestHandler):

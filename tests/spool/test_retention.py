@@ -38,7 +38,7 @@ def test_what_the_server_has_goes_first_then_the_least_valuable_then_the_oldest(
     expected = [
         f"{n}-{kind}-{state}"
         for state in ("sent", "ready")
-        for kind in ("bulk", "failure", "intervention", "safety")
+        for kind in ("rejected", "bulk", "failure", "intervention", "safety")
         for n in range(2)
     ]
     assert order(used=101, free=999) == expected

@@ -15,7 +15,7 @@ import pytest
 from runtime.events import Events
 from runtime.link.errors import Refused
 from runtime.spool.files import Files
-from runtime.spool.layout import folders
+from runtime.spool.layout import Class, folders
 from runtime.spool.spool import Spool
 from tests.spool.segments import make_segment, tree
 from tests.spool.server import CREDENTIALS, s3, upload
@@ -74,8 +74,8 @@ async def test_what_was_cut_off_is_on_the_server_in_the_end(tmp_path: Path, serv
 async def test_keep_and_send_now(tmp_path: Path, server: str) -> None:
     put(tmp_path, "ready/bulk/r-1.mcap")
     # All day long it is quiet.
-    polite = upload(server, quiet_hours=["00:00-12:00", "12:00-00:00"], when={"bulk": "unmetered"})
-    polite["when"] = dict.fromkeys(("safety", "intervention", "failure", "bulk"), "unmetered")
+    when = dict.fromkeys(map(str, Class), "unmetered")
+    polite = upload(server, quiet_hours=["00:00-12:00", "12:00-00:00"], when=when)
     async with running(tmp_path, polite) as (spool, _):
         await until(lambda: spool.status and spool.status["upload"])
         await spool.request("keep", segment="r-1")

@@ -375,7 +375,7 @@ async def test_the_rate_is_kept_over_all_segments(tmp_path: Path) -> None:
     data = bytes(3 * 10**6)
     started = time.monotonic()
     for key in "abcd":
-        await store.put(key, lambda: data, Sums.of(data))
+        await store.put(key, data, Sums.of(data))
     # All but what goes in the first second, and the last piece, which is paid for by the next.
     assert time.monotonic() - started > 0.45
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 
 from runtime.spool.files import Files
 from runtime.spool.layout import Class, State, folders
+from tests.spool.small_disk import fill, small_disk, why_not
 
 pytestmark = pytest.mark.system
 
@@ -24,20 +22,10 @@ FREE_MIN = 4_000_000
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Where a small ext4 file system is mounted."""
-    tools = ("mkfs.ext4", "mount", "umount", "losetup")
-    if os.geteuid() != 0 or not all(shutil.which(tool, path="/usr/sbin:/sbin:/usr/bin:/bin") for tool in tools):
-        pytest.skip("a small file system needs root, mkfs.ext4 and losetup")
-    image, folder = tmp_path / "image", tmp_path / "disk"
-    with image.open("wb") as file:
-        file.truncate(SIZE)
-    folder.mkdir()
-    subprocess.run(["/sbin/mkfs.ext4", "-q", "-m", "0", image], check=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"no loop device: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    if trouble := why_not():
+        pytest.skip(trouble)
+    with small_disk(tmp_path, SIZE) as mounted:
+        yield mounted
 
 
 def segments(root: Path) -> dict[str, int]:
@@ -63,18 +51,12 @@ def test_a_disk_that_others_fill_costs_recordings_and_not_control(
         f'recording.directory="{root}"', f"spool.free_min={FREE_MIN / 1e9}", "safety.arming.disk_free=0.0"
     )
     rig.run_policy()
-    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(65536))
 
-    def fill() -> bool:
-        """Take what the spool gives back, until it has nothing left to give."""
-        with suppress(OSError), (disk / "filler").open("ab", buffering=0) as filler:
-            while True:
-                filler.write(bytes(4096))
-        return "spool.no_room" in rig.events() and "recording.failed" in rig.events()
+    def is_full() -> bool:
+        fill(disk / "filler")  # it takes what the spool gives back, too
+        return {"spool.no_room", "recording.failed"} <= set(rig.events())
 
-    rig.wait(fill, 60.0, "the disk is full, and the spool and the recorder say so")
+    rig.wait(is_full, 60.0, "the disk is full, and the spool and the recorder say so")
     failed = next(event for event in rig.told() if event["name"] == "recording.failed")
     assert "No space left" in failed["message"]
     assert rig.status()["mode"] == "AUTO"
@@ -83,7 +65,7 @@ def test_a_disk_that_others_fill_costs_recordings_and_not_control(
     lost = [event["fields"] for event in rig.told() if event["name"] == "spool.lost"]
     worth = [Class(event["kind"]).worth for event in lost]
     assert worth == sorted(worth), "the least valuable first"
-    kinds = (Class.BULK, Class.FAILURE, Class.INTERVENTION)
+    kinds = (Class.REJECTED, Class.BULK, Class.FAILURE, Class.INTERVENTION)
     expected = [f"{kind}-ready-{number}" for kind in kinds for number in range(2)]
     assert [event["segment"] for event in lost if event["segment"] in before] == expected
     assert not list(root.glob("sent/*/*")), "what the server has went before"

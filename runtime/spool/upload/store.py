@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Store:
         self._read_back = confirm == "read_back"
         self._bucket = None if rate_bps is None else TokenBucket(rate_bps, rate_bps, time.monotonic())
         self._folder = Path(unquote(urlsplit(url).path))
+        self._known: set[Path] = set()
+        """Folders of a local directory whose own names are on the disk."""
         options: dict[str, Any] = {}
         if self._scheme == "file":
             options["mkdir"] = True
@@ -72,14 +74,12 @@ class Store:
         except Exception as error:  # the library's own, and ValueError
             raise UploadError(redacted(str(error), os.environ)) from None
 
-    async def put(self, key: str, read: Callable[[], bytes], sums: Sums) -> bool:
-        """Write an object, and return when the server has proven that it has it; False when it was there already.
+    async def has(self, key: str, sums: Sums) -> bool:
+        """Whether it is proven that the server has exactly this content. Raises UploadError."""
+        return not await self._ask(self._doubt(key, sums))
 
-        `read` gives its content, on another thread. Raises UploadError, and what `read` raises.
-        """
-        if not await self._ask(self._doubt(key, sums)):
-            return False
-        data = await asyncio.to_thread(read)
+    async def put(self, key: str, data: bytes, sums: Sums) -> None:
+        """Write an object, and return when the server has proven that it has it. Raises UploadError."""
         if self._bucket is not None:
             while wait_s := self._bucket.wait(time.monotonic()):
                 await asyncio.sleep(wait_s)
@@ -87,7 +87,6 @@ class Store:
         told = await self._ask(self._obstore.put_async(self._store, key, data, use_multipart=False))
         if self._checksum(told) != sums.md5 and (doubt := await self._ask(self._doubt(key, sums))):
             raise UploadError(doubt)
-        return True
 
     async def _ask(self, request: Awaitable[Any]) -> Any:
         try:
@@ -129,12 +128,14 @@ class Store:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         folder = path.parent
-        while folder.is_relative_to(self._folder):
+        self._known.discard(folder)  # it has a new name in it
+        while folder.is_relative_to(self._folder) and folder not in self._known:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            self._known.add(folder)
             folder = folder.parent
 
 

@@ -40,12 +40,17 @@ class FileSums:
     @classmethod
     def of(cls, path: Path) -> FileSums:
         """Read a whole file. Raises OSError."""
-        whole, parts = hashlib.sha256(), []
+        whole = hashlib.sha256()
         with path.open("rb") as file:
-            while data := file.read(PART):
+            if len(data := file.read(PART)) < PART:
+                only = Sums.of(data)
+                return cls(only.size, only.sha256, (only,))
+            parts = []
+            while data:
                 whole.update(data)
                 parts.append(Sums.of(data))
-        return cls(sum(part.size for part in parts), whole.hexdigest(), tuple(parts) or (Sums.of(b""),))
+                data = file.read(PART)
+        return cls(sum(part.size for part in parts), whole.hexdigest(), tuple(parts))
 
 
 def read_part(path: Path, number: int) -> bytes:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from runtime.child.backoff import Backoff
@@ -56,6 +55,8 @@ class Uploader:
         self._urgent: set[str] = set()
         self._trouble = ""
         self._now: dict[str, Any] | None = None
+        self._ahead: tuple[Entry, asyncio.Task[FileSums | None]] | None = None
+        """The segment that is probably next; its sums are taken while another one is on its way."""
         self._rate_bps = 0.0
 
     def send_now(self) -> int:
@@ -121,18 +122,17 @@ class Uploader:
         self._keeper.busy = entry.name
         self._now = {"segment": entry.name, "bytes": entry.bytes, "sent": 0}
         started = time.monotonic()
-        sums = await asyncio.to_thread(FileSums.of, entry.path)
+        sums = await self._sums(entry)
+        self._look_ahead(entry)
         facts = self._keeper.facts(entry)
         fleet, robot = self._rules.fleet, self._rules.robot
         key = manifest.key(fleet, robot, entry, facts, sums)
+        about = manifest.manifest(key, fleet, robot, entry, facts, sums)
         sent = 0
-        for number, (name, part) in enumerate(zip(manifest.part_keys(key, sums), sums.parts, strict=True)):
-            if await self._store.put(name, partial(read_part, entry.path, number), part):
-                sent += part.size
-                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
-            self._now["sent"] += part.size
-        # Last: who finds it finds the whole segment.
-        await self._put_json(f"{key}.json", manifest.manifest(key, fleet, robot, entry, facts, sums))
+        # The manifest goes last: where it is, everything is.
+        if not await self._store.has(f"{key}.json", Sums.of(about)):
+            sent = await self._send_parts(entry, manifest.part_keys(key, sums), sums)
+            await self._store.put(f"{key}.json", about, Sums.of(about))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
         took_s = max(time.monotonic() - started, 1e-3)
@@ -142,15 +142,39 @@ class Uploader:
         text = f"{entry.name} is on the server, {sums.size} bytes in {took_s:.1f} s"
         self._tell("upload.sent", text, "info", segment=entry.name, key=key, sha256=sums.sha256, bytes=sums.size)
 
+    async def _sums(self, entry: Entry) -> FileSums:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == entry and (found := await ahead[1]) is not None:
+            return found
+        return await asyncio.to_thread(FileSums.of, entry.path)
+
+    def _look_ahead(self, sending: Entry) -> None:
+        waiting = [e for e in self._keeper.entries if e.name != sending.name and e.name not in self._failed]
+        entry = choice.next_to_send(waiting, self._rules.when, self._restricted(), self._urgent)
+        if entry is not None and entry.reason is None:
+            self._ahead = entry, asyncio.create_task(_sums_or_none(entry))
+
+    async def _send_parts(self, entry: Entry, keys: list[str], sums: FileSums) -> int:
+        """Send what the server does not have yet. Returns how many bytes that were."""
+        assert self._now is not None
+        # They go in their order: those after the first that is not there are not there either.
+        resumed, sent = True, 0
+        for number, (key, part) in enumerate(zip(keys, sums.parts, strict=True)):
+            resumed = resumed and await self._store.has(key, part)
+            if not resumed:
+                await self._store.put(key, await asyncio.to_thread(read_part, entry.path, number), part)
+                sent += part.size
+                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
+            self._now["sent"] += part.size
+        return sent
+
     async def _report(self, entry: Entry) -> None:
         lost_ns = entry.path.stat().st_mtime_ns
         key = manifest.loss_key(self._rules.fleet, self._rules.robot, entry, lost_ns)
-        await self._put_json(key, manifest.loss(self._rules.fleet, self._rules.robot, entry))
+        about = manifest.loss(self._rules.fleet, self._rules.robot, entry)
+        await self._store.put(key, about, Sums.of(about))
         async with self._lock:
             await asyncio.to_thread(self._keeper.confirmed, entry)
-
-    async def _put_json(self, key: str, about: bytes) -> None:
-        await self._store.put(key, lambda: about, Sums.of(about))
 
     def _complain(self, trouble: str) -> None:
         # The name and the time in the message change with each attempt; what is told once is that it fails.
@@ -171,3 +195,10 @@ class Uploader:
             "restricted": self._restricted(),
             "trouble": self._trouble or None,
         }
+
+
+async def _sums_or_none(entry: Entry) -> FileSums | None:
+    try:
+        return await asyncio.to_thread(FileSums.of, entry.path)
+    except OSError:  # told when its turn comes
+        return None
