@@ -73,10 +73,6 @@ STATUS: dict[str, Any] = {
         for name in ("left", "right")
     ],
     "sensors": [{"name": "imu", "age_s": 0.002}, {"name": "camera", "age_s": None}],
-    "cameras": [
-        {"name": "top", "state": "well", "age_s": 0.02, "frames": 100, "restarts": 0, "about": "/dev/video0"},
-        {"name": "side", "state": "lost", "age_s": None, "frames": 0, "restarts": 2, "about": "unplugged"},
-    ],
     "commands": {"vx": 0.5, "vy": float("nan")},
     "task": {"name": "pick", "id": 3.0, "prompt": None},
     "episode": {
