@@ -30,7 +30,7 @@ def test_every_reason_is_told_at_once_and_preflight_tells_the_same(make_rig: Cal
     found = rig.daemon.request("preflight")
     assert found["ready"] is False
     assert {name for name, told in found["checks"].items() if told} == {"mode", "e-stop", "joints", "disk"}
-    assert len(found["checks"]) == 14
+    assert len(found["checks"]) == 15
 
 
 def test_preflight_of_a_robot_that_is_well_leaves_it_as_it_is(rig: Any) -> None:
