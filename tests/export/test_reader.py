@@ -21,15 +21,15 @@ def test_ticks_are_an_array_with_names(tmp_path):
     assert ticks["imu_gyro"][7].tolist() == [7.0, 7.25, 7.5]
     assert ticks["command_vx"][7] == 0.5
     assert walls.tolist() == [made.WALL_NS + 10_000_000 * number for number in range(30)]
-    assert reader.column(ticks, "intervention").tolist() == [0] * 30, "an older release had no such field"
+    assert reader.column(ticks, "novelty").tolist() == [0] * 30, "an older release had no such field"
 
 
 def test_fields_that_are_new_are_found(tmp_path):
-    definition = made.LAYOUT.definition.replace("float64 command_vx", "int64 episode")
+    definition = made.LAYOUT.definition.replace("float64 command_vx", "int64 novelty")
     assert definition != made.LAYOUT.definition
     recording = Recording(made.segment(tmp_path / "a.mcap", made.ticks(0, 3), definition=definition))
     half = int(np.float64(0.5).view(np.int64))
-    assert reader.column(recording.ticks()[0], "episode").tolist() == [half] * 3
+    assert reader.column(recording.ticks()[0], "novelty").tolist() == [half] * 3
 
 
 def test_a_field_of_another_width_is_refused():

@@ -121,8 +121,11 @@ def _found(root: Path, count: int, events: Events) -> dict[str, Any]:
 def _children(names: list[str]) -> list[int]:
     """The running children of this process with these names; none unless all are there."""
     found = {}
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
+    for children in Path("/proc/self/task").glob("*/children"):
+        pids = []
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            pids = children.read_text().split()
+        for pid in pids:
             with suppress(FileNotFoundError, ProcessLookupError):
                 found[Path(f"/proc/{pid}/comm").read_text().strip()] = int(pid)
     return [found[name] for name in names] if set(names) <= set(found) else []

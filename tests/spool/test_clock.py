@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="the package obstore (extra upload) is not installed")
 from runtime.events import Events
+from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.spool.spool import Spool
 from tests.recording.test_recorder import make_trace, read_ticks, write_ticks
@@ -46,7 +47,7 @@ async def test_a_clock_that_goes_back_a_year_loses_nothing_and_sends_nothing_twi
         link = Link(int(server.rpartition(":")[2]))
         link.skew_max_s = SKEW_S
         events, trace = Events(), make_trace()
-        recorder = Recorder(trace, events, root, "r", 0.3, {}, sync_s=0.2)
+        recorder = Recorder(trace, events, root, "r", KeepRules(segment_s=0.3), {}, sync_s=0.2)
         settings = {"directory": str(root), "size_max": 10**12, "free_min": 0, "cpus": [], "robot": "r"}
         spool = Spool(events, settings | {"upload": upload(link.url)})
         recorder.start()

