@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # FORCE=1: upgrade and uninstall stop a robot that is energised.
 # MACHINES: how many of the rig's machines run at a time; each needs a processor and 1.5 GB.
 MACHINES ?= $(shell nproc)
+# TESTS: which ones, for `make test`, in pytest's words: TESTS='-m "not system"'.
 # PRESSES: of the e-stop in `make bench-safety`; MINUTES: of simulated time there, for each bad policy.
 PRESSES ?= 1000
 MINUTES ?= 10
@@ -62,7 +63,7 @@ demo: $(VENV)/sim
 	$(BIN)/reflexd demo --inline
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(TESTS)
 
 test-peers: $(VENV)/dev
 	tests/peers/install.sh openpi 3.11 3.12
