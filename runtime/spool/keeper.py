@@ -50,7 +50,12 @@ class Keeper:
     def begin(self) -> None:
         """Make the folders. Raises OSError."""
         self._files.prepare(folders(self._root))
+        self._index.close()
         self._index = Index(self._root / "index.sqlite")
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self._index.close()
 
     def look(self) -> None:
         """One round. A disk that fails is told once, and tried again with the next look."""

@@ -78,6 +78,7 @@ class Server:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        self._keeper.close()
         for task in done:
             task.result()
 
