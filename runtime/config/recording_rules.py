@@ -26,9 +26,11 @@ def _video(draft: Draft, recording: Recording) -> None:
                 + meant(name, draft.cameras, "correct it or add the camera"),
             )
     recorded = {name: recording.video.of(name) for name in draft.cameras}
-    if not recording.enabled or not any(video.enabled for video in recorded.values()):
+    codecs = {video.codec for video in recorded.values() if video.enabled}
+    if not recording.enabled or not codecs:
         return
-    missing = [package for package in ("av", "PIL") if find_spec(package) is None]
+    needed = ("PIL",) if codecs == {"jpeg"} else ("av", "PIL")  # JPEG is what is left when nothing else works
+    missing = [package for package in needed if find_spec(package) is None]
     if missing:
         draft.report(
             place,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from runtime.config import recording_rules
+
 Mistakes = Callable[[dict[str, Any]], list[str]]
 
 CAMERAS = {
@@ -56,3 +58,19 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("overrides", "mistakes"), MISTAKES)
 def test_a_mistake_is_named(mistakes_of: Mistakes, overrides: dict[str, Any], mistakes: list[str]) -> None:
     assert mistakes_of(overrides) == mistakes
+
+
+@pytest.mark.parametrize(
+    ("codec", "gone", "missing"),
+    [
+        ("h264", ("av",), "av"),
+        ("h265", ("av", "PIL"), "av and PIL"),
+        ("jpeg", ("av", "PIL"), "PIL"),
+    ],
+)
+def test_a_codec_asks_for_the_packages_that_it_needs(
+    mistakes_of: Mistakes, monkeypatch: pytest.MonkeyPatch, codec: str, gone: tuple[str, ...], missing: str
+) -> None:
+    monkeypatch.setattr(recording_rules, "find_spec", lambda name: None if name in gone else name)
+    told = mistakes_of({"cameras": CAMERAS, "recording.video": {"codec": codec}})
+    assert [text.partition(", expected")[0] for text in told] == [f"recording.video: found no package {missing}"]
