@@ -34,6 +34,7 @@ class Track:
         "_last",
         "_powers",
         "_steps",
+        "actions",
         "by",
         "end_ns",
         "fade",
@@ -72,6 +73,8 @@ class Track:
         self.weights = weights
         self.fade: Fade | None = None
         """What is added on top."""
+        self.actions: Floats | None = None
+        """The raw actions that became the goals, where they are those of one chunk, in its maker's own numbers."""
         self._last = len(goals) - 1
         self._steps = held is not None and bool(held.all())
         self._cubics = cubics(goals, held, straight) if curve is None else curve

@@ -112,7 +112,7 @@ class Source:
         t0_ns = self._first_moment(now_ns, timeline)
         seen = state if t0_ns == now_ns else self._rolled(state, timeline, now_ns, t0_ns)
         track = timeline.at(t0_ns)
-        last = self._actions.raw(track.goals[track.row(t0_ns)]) if track else np.zeros(self._actions.size)
+        last = self._last_action(track, t0_ns)
         complete = self._observation.build(self.policy.observation, seen, commands, last)
         old = [name for name, each, limit_ns in self._aged if now_ns - each.stamp_ns > limit_ns]
         if old or not complete:
@@ -140,7 +140,19 @@ class Source:
         curve = chunk.curve if chunk.curve is not None else self._actions.curve.through(chunk.actions)
         self._actions.fill(curve, self.hold)
         held = self._actions.held
-        return Track(t0_ns, self.scheduler.period_ns, curve[:, 0], held, self.name, curve=curve)
+        track = Track(t0_ns, self.scheduler.period_ns, curve[:, 0], held, self.name, curve=curve)
+        track.actions = chunk.actions
+        return track
+
+    def _last_action(self, track: Track | None, t0_ns: int) -> Floats:
+        """The raw action that is executed at `t0_ns`, shape (A,); zeros when there is no plan."""
+        if track is None:
+            return np.zeros(self._actions.size)
+        row = track.row(t0_ns)
+        if track.actions is not None and track.by == self.name:
+            action: Floats = track.actions[row]
+            return action
+        return self._actions.raw(track.goals[row])
 
     def _first_moment(self, now_ns: int, timeline: Timeline) -> int:
         """The moment that the chunk's first action is meant for."""
