@@ -40,7 +40,7 @@ def port():
 def camera():
     """Frames as a camera's process leaves them."""
     descriptor = create(FrameLayout(PIXELS, PIXELS))
-    yield descriptor
+    yield descriptor, FrameWriter(descriptor)
     os.close(descriptor)
 
 
@@ -54,9 +54,9 @@ def bench_of(rig, port, folder, camera, **more):
     }
     shapes = {"observation_size": SIZE, "horizon": HORIZON, "action_size": SIZE}
     term = PictureTerm("front", "front", PIXELS, PIXELS, "hwc", "rgb", "uint8", [0] * 3, [1] * 3)
-    seen = {"cameras": {"front": camera}, "pictures": {"terms": [term], "ages": []}}
+    seen = {"cameras": {"front": camera[0]}, "pictures": {"terms": [term], "ages": []}}
     bench = rig(backend="lerobot", options=options, **shapes, **seen, **more)
-    bench.camera = FrameWriter(camera)
+    bench.camera = camera[1]
     return bench
 
 
@@ -77,7 +77,7 @@ async def until_answered(bench, case):
     return actions
 
 
-async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, camera, tmp_path):
+async def test_its_actions_are_those_of_its_policy(camera, rig, peer, policy, port, tmp_path):
     folder, cases = policy
     peer("lerobot", "server.py", str(tmp_path), str(port))
     bench = bench_of(rig, port, folder, camera)
@@ -89,7 +89,7 @@ async def test_its_actions_are_those_of_its_policy(rig, peer, policy, port, came
     assert len(np.unique(bench.chunks[-1].actions)) == HORIZON * SIZE, "any mistake in the order shows"
 
 
-async def test_it_is_killed_and_started_again(rig, peer, policy, port, camera, tmp_path):
+async def test_it_is_killed_and_started_again(camera, rig, peer, policy, port, tmp_path):
     folder, cases = policy
     server = peer("lerobot", "server.py", str(tmp_path), str(port))
     bench = bench_of(rig, port, folder, camera)
@@ -105,7 +105,7 @@ async def test_it_is_killed_and_started_again(rig, peer, policy, port, camera, t
     assert set(bench.worker.failures) == {"unavailable"}
 
 
-async def test_it_cannot_load_the_policy(rig, peer, port, camera, tmp_path):
+async def test_it_cannot_load_the_policy(camera, rig, peer, port, tmp_path):
     peer("lerobot", "server.py", str(tmp_path), str(port))
     bench = bench_of(rig, port, tmp_path / "nothing", camera)
     await bench.worker.start()
