@@ -11,11 +11,8 @@ sends `{"path": the file being written, "part": of the open episode}` and
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import os
 import select
-import signal
 import socket
 import sys
 import time
@@ -27,6 +24,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from runtime.child.begin import begin
 from runtime.child.process import MEMORY, SOCKET
 from runtime.recording.episode import Episode
 from runtime.recording.gates import Gates
@@ -45,18 +43,12 @@ _TOGETHER_NS = 10_000_000
 """Two clocks that were read within this time were read together; otherwise another process came between."""
 _TEXT_MAX = 1000
 """A message has to fit into what the daemon takes (`runtime.child.process.MESSAGE_MAX`)."""
-_PR_SET_NAME = 15  # linux/prctl.h
 
 
 def main(argument: str) -> None:
     """Record until the daemon says so or ends. Exits with 1, and says why, when the disk fails."""
     settings: dict[str, Any] = json.loads(argument)
-    # Ctrl-C, and what a service manager sends to all, are for the daemon: when it ends, so do we.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"reflexd-record")
-    if settings["cpus"]:
-        os.sched_setaffinity(0, settings["cpus"])
+    begin("reflexd-record", settings["cpus"])
     with socket.socket(fileno=SOCKET) as channel:
         channel.setblocking(False)
         recording = Recording(settings, channel, Files())

@@ -8,10 +8,8 @@ It speaks msgpack over the socket that it inherits. It sends `{"event": [name, m
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
-import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import msgpack
 
+from runtime.child.begin import begin
 from runtime.child.process import SOCKET
 from runtime.spool.files import Files
 from runtime.spool.keeper import Keeper
@@ -33,18 +32,12 @@ LOOK_S = 1.0
 _REQUEST_MAX = 4096
 _TEXT_MAX = 1000
 """A message has to fit into what the daemon takes (`runtime.child.process.MESSAGE_MAX`)."""
-_PR_SET_NAME = 15  # linux/prctl.h
 
 
 def main(argument: str) -> None:
     """Keep the spool until the daemon ends."""
     settings: dict[str, Any] = json.loads(argument)
-    # Ctrl-C, and what a service manager sends to all, are for the daemon: when it ends, so do we.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"reflexd-spool")
-    if settings["cpus"]:
-        os.sched_setaffinity(0, settings["cpus"])
+    begin("reflexd-spool", settings["cpus"])
     with socket.socket(fileno=SOCKET) as channel:
         channel.setblocking(False)
         asyncio.run(_serve(settings, channel))

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.child.begin import begin
 from runtime.child.process import MEMORY, SOCKET
 from runtime.policy.worker.frames import FrameReader
 from runtime.recording.quality.frame import FrameGauge, FrameQuality
@@ -29,20 +30,14 @@ _LOOKS = 8
 """Looks for a new frame in one period of the camera."""
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
 
 
 def main(argument: str) -> None:
     """Encode until the daemon ends, or closes its end of the socket."""
     settings: dict[str, Any] = json.loads(argument)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
-        signal.signal(number, signal.SIG_IGN)
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_NAME, b"reflexd-video")
+    begin("reflexd-video", settings["cpus"])
     # The closed socket ends it between two frames; this ends one that is stuck in an encoder.
-    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if settings["cpus"]:
-        os.sched_setaffinity(0, settings["cpus"])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     os.nice(_NICE)
     with socket.socket(fileno=SOCKET) as channel:
         encoding = Encoding(settings, FrameReader(MEMORY), PacketWriter(PACKETS))
