@@ -44,12 +44,14 @@ def upload(server: str, **more: Any) -> dict[str, Any]:
 
 class Link:
     """A TCP proxy. `answer`: an HTTP status that it gives in place of the server to every PUT whose path has
-    `answer_for` in it. `cut_after`: bytes of a request that pass before it breaks. `rate_bps`: bytes per second of
-    a request. `lie`: all ETags are wrong. `skew_max_s`: like S3 it refuses what is signed for another time."""
+    `answer_for` in it. `held`: a PUT whose path ends so does not get any further. `cut_after`: bytes of a request
+    that pass before it breaks. `rate_bps`: bytes per second of a request. `lie`: all ETags are wrong.
+    `skew_max_s`: like S3 it refuses what is signed for another time."""
 
     def __init__(self, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.answer = 0
         self.answer_for = ""
+        self.held = ""
         self.cut_after: int | None = None
         self.rate_bps: float | None = None
         self.lie = False
@@ -89,8 +91,13 @@ class Link:
         while data := client.recv(65536):
             if found := re.match(rb"(PUT|POST|GET|HEAD) (\S+) HTTP", data):
                 passed = 0
-                if status := self._refusal(found[1].decode(), found[2].decode(), data):
+                path = found[2].decode()
+                if status := self._refusal(found[1].decode(), path, data):
                     client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+                    break
+                if found[1] == b"PUT" and self.held and path.endswith(self.held):
+                    while client.recv(65536):  # until the other end has given up
+                        pass
                     break
             passed += len(data)
             if self.cut_after is not None and passed > self.cut_after:
