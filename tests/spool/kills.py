@@ -29,7 +29,7 @@ from runtime.spool import spool as spool_module
 from runtime.spool.layout import OPEN
 from runtime.spool.spool import Spool
 from tests.recording.test_recorder import make_trace, read_ticks, write_ticks
-from tests.spool.delivered import delivered
+from tests.spool.delivered import WRONG, delivered
 from tests.spool.server import CREDENTIALS, Link, s3, upload
 
 _TICKS = 20
@@ -39,7 +39,7 @@ _SYNC_S = 0.2
 _WAIT_S, _DRAIN_S = 120.0, 1800.0
 _LINK_BPS = 300e3
 """So slow that many a transfer is cut off by a kill."""
-BAD = ("missing", "dropped", "unsent", "twice_sent", "corrupt", "foreign")
+BAD = ("missing", "dropped", *WRONG)
 """What must be 0 of what is found."""
 
 

@@ -15,7 +15,7 @@ from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.spool.spool import Spool
 from tests.recording.test_recorder import make_trace, read_ticks, write_ticks
-from tests.spool.delivered import delivered
+from tests.spool.delivered import WRONG, delivered
 from tests.spool.server import CREDENTIALS, Link, s3, upload
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -74,5 +74,5 @@ async def test_a_clock_that_goes_back_a_year_loses_nothing_and_sends_nothing_twi
     assert len(years) == 2, years
     assert sorted(tick for path in root.glob("sent/*/*") for tick in read_ticks(path)) == list(range(ticks))
     assert found["segments"] == len(list(root.glob("sent/*/*")))
-    assert not any(found[name] for name in ("foreign", "unsent", "twice_sent", "corrupt")), found
+    assert not any(found[name] for name in WRONG), found
     assert events.counts["upload.back"] == 1

@@ -51,6 +51,7 @@ async def test_whatever_happens_on_the_way_each_segment_arrives_once(
         "segments": SEGMENTS,
         "objects": SEGMENTS + 1,
         "foreign": 0,
+        "torn": 0,
         "unsent": 0,
         "twice_sent": 0,
         "corrupt": 0,

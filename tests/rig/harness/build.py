@@ -24,6 +24,8 @@ from tests.rig.harness.target import VirtualTarget
 
 GUEST_PYTHON = "3.11"
 """Debian 12's."""
+EXTRAS = ("sim", "upload")
+"""What the rig's robot needs: its motors are played, its recordings are sent."""
 INSTALL_S = 900.0
 CLEAR_MEMORY = """
 lines = [line.split() for line in open("/proc/meminfo")]
@@ -100,14 +102,15 @@ def machine() -> Path:
 
 def wheels() -> Path:
     """All packages that the installation needs, for the machine's Python. Raises NoRig."""
-    folder = CACHE / f"wheels-{digest([Path('pyproject.toml'), Path('constraints.txt')])}"
+    folder = CACHE / f"wheels-{digest([Path('pyproject.toml'), Path('constraints.txt')], *EXTRAS)}"
     if folder.exists():
         return folder
     _forget("wheels-*")
     say("fetching wheels")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    wanted += project["project"]["optional-dependencies"]["sim"]
+    for extra in EXTRAS:
+        wanted += project["project"]["optional-dependencies"][extra]
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
     # pip would take the constraints' markers for the Python that it runs in.
@@ -191,7 +194,7 @@ def installed() -> Frozen:
     def work(qemu: Qemu) -> None:
         say("installing the working tree in the machine (three minutes)")
         _do(qemu, "cp -r /payload/source /usr/src/reflexd && cp -r /payload/wheels /usr/src/reflexd/")
-        install = page.commands("Install", 2).replace("EXTRAS=onnx", "EXTRAS=sim")
+        install = page.commands("Install", 2).replace("EXTRAS=onnx", f"EXTRAS={','.join(EXTRAS)}")
         _do(qemu, f"cd /usr/src/reflexd && {install}", INSTALL_S)
 
     return _stage(f"installed-{digest([], base.state.parent.name)}", base, work)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+STATE = Path("/var/lib/reflexd/rig")
+"""The folder of the robot's data."""
 
-def recordings(disk: Path, folder: Path) -> list[Path]:
-    """The recordings on a root disk, copied into `folder`, after the journal's replay, as at the next boot."""
-    raw = folder / "root.raw"
+
+def raw(disk: Path, target: Path) -> None:
+    """Write the content of a disk into a raw file."""
     subprocess.run(
-        ["qemu-img", "convert", "-W", "-T", "unsafe", "-t", "unsafe", "-O", "raw", disk, raw],
+        ["qemu-img", "convert", "-W", "-T", "unsafe", "-t", "unsafe", "-O", "raw", disk, target],
         check=True,
         capture_output=True,
     )
-    repaired = subprocess.run(["e2fsck", "-fp", raw], capture_output=True, text=True, check=False)
+
+
+def state(disk: Path, folder: Path) -> Path:
+    """The robot's data on a raw root disk, copied into `folder`, after the journal's replay, as at the next boot.
+
+    Raises OSError when the file system is damaged.
+    """
+    repaired = subprocess.run(["e2fsck", "-fp", disk], capture_output=True, text=True, check=False)
     if repaired.returncode > 1:
         raise OSError(f"e2fsck: {repaired.stdout}")
-    target = folder / "recordings"
-    target.mkdir(exist_ok=True)
-    command = f"rdump /var/lib/reflexd/rig/recordings {target}"
-    subprocess.run(["debugfs", "-R", command, raw], check=True, capture_output=True)
-    raw.unlink()
-    return sorted(target.rglob("*.mcap"))
+    subprocess.run(["debugfs", "-R", f"rdump {STATE} {folder}", disk], check=True, capture_output=True)
+    return folder / STATE.name

@@ -45,22 +45,20 @@ class Qemu:
     def __init__(
         self,
         machine: Path,
-        disks: Sequence[Path],
+        disks: Sequence[Path | str],
         console: Path,
         *,
         state: Path | None = None,
     ) -> None:
         """Start it and wait for its agent. Raises MachineGone.
 
-        `disks`: the first is the root; a qcow2 file may be changed, another not. `state`: a file from `freeze`, to
-        go on from.
+        `disks`: the first is the root; a qcow2 file may be changed, another not; text is the address of an NBD
+        server. `state`: a file from `freeze`, to go on from.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="rig-"))  # Unix socket paths must be short
         drives = []
         for number, disk in enumerate(disks):
-            form = "qcow2" if disk.suffix == ".qcow2" else "raw,readonly=on"
-            # Flushes may wait: what this process has written outlives it, and a power cut is its end.
-            drives += ["-drive", f"file={disk},format={form},cache=unsafe,if=none,id=d{number}"]
+            drives += ["-drive", f"file={disk},{_options(disk)},if=none,id=d{number}"]
             drives += ["-device", f"virtio-blk-pci,drive=d{number}"]
         command = [
             # It has to end with us, and not by a Ctrl-C: the scenario still asks it what became of the robot.
@@ -158,6 +156,13 @@ class Qemu:
     def _console_tail(self) -> str:
         lines = self._console.read_text(errors="replace").splitlines() if self._console.exists() else []
         return "\n".join(lines[-30:])
+
+
+def _options(disk: Path | str) -> str:
+    if isinstance(disk, str):
+        return "format=raw,cache=writeback"  # each of the machine's flushes reaches the server
+    # Flushes may wait: what this process has written outlives it.
+    return f"format={'qcow2' if disk.suffix == '.qcow2' else 'raw,readonly=on'},cache=unsafe"
 
 
 class _Qmp:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
-from mcap.exceptions import EndOfFile
-from mcap.records import Chunk, Message
-from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.reader import make_reader
+
+from runtime.spool.recover import recover
 
 
-def times(path: Path) -> list[int]:
-    """When the messages in the whole chunks of a file were published (CLOCK_MONOTONIC, ns), cut off or not.
+def intact_bytes(path: Path) -> int:
+    """Where the last whole chunk of a segment ends; of a whole one its size."""
+    data = path.read_bytes()
+    return len(data) - recover(BytesIO(data)).cut
 
-    Raises what the reader raises when something else is wrong than the end.
-    """
-    found: list[int] = []
+
+def ticks(path: Path) -> list[tuple[int, int]]:
+    """The number and the time (CLOCK_MONOTONIC, ns) of each tick in a whole segment."""
     with path.open("rb") as file:
-        try:
-            for record in StreamReader(file, emit_chunks=True).records:
-                if isinstance(record, Chunk):
-                    inside = breakup_chunk(record, validate_crc=True)
-                    found += [message.publish_time for message in inside if isinstance(message, Message)]
-        except EndOfFile:
-            pass
-    return found
+        found = make_reader(file, validate_crcs=True).iter_messages(topics=["/ticks"])
+        return [(int.from_bytes(message.data[4:12], "little"), message.publish_time) for _, _, message in found]
