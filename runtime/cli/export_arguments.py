@@ -37,13 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps", type=_fps, metavar="N", help="lerobot: frames a second (default: the policy's rate)"
     )
-    for name in ("from", "to"):
+    for name, default, help in (
+        ("from", 0, "only from this time on (UTC); lerobot: only episodes that begin then or later"),
+        ("to", 2**63 - 1, "only up to this time (UTC); lerobot: only episodes that begin by then"),
+    ):
         parser.add_argument(
-            f"--{name}",
-            dest=f"{name}_ns",
-            type=moment,
-            metavar="TIME",
-            help=f"mcap: cut, {name} this time on (UTC)" if name == "from" else "mcap: cut, up to this time (UTC)",
+            f"--{name}", dest=f"{name}_ns", type=moment, default=default, metavar="TIME", help=help
         )
 
 
