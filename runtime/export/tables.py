@@ -54,8 +54,8 @@ _EPISODES = pa.schema(
 def write(folder: Path, episodes: Sequence[Episode], from_ns: int, to_ns: int) -> dict[str, int]:
     """Write `ticks.parquet`, `events.parquet`, `chunks.parquet` and `episodes.parquet`. Returns the rows of each.
 
-    Of the first three only what lies between two wall times, ns since the epoch; a row group of theirs is one segment.
-    Raises OSError, RecordingError, ExportError.
+    Of the first three only what lies between two wall times, ns since the epoch; a row group of theirs is one
+    segment. Raises OSError, RecordingError, ExportError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(episode, part) for episode in episodes for part in episode.parts]
