@@ -23,12 +23,14 @@ class OnnxBackend:
     inputs of their own, by their names; a model that sees may do without the other.
 
     `plan` and `delay` name two more inputs of a model that was trained to continue a plan, see `prefix`.
+    `uncertainty` names an output that says how unsure the model is, such as the spread of its heads.
     """
 
     MODEL = "an ONNX file"
     OPTIONS: ClassVar = {
         "input": TEXT,
         "output": TEXT,
+        "uncertainty": TEXT,
         "plan": TEXT,
         "delay": TEXT,
         **OPTIONS,
@@ -45,7 +47,11 @@ class OnnxBackend:
         self._inputs = inputs
         self._sight = sight(self._session, options)
         self._input = self._vector(options)
-        self._outputs = [pick("output", outputs, options.get("output"))]
+        self.uncertainty: Optional[float] = None
+        """As in `Backend`: the mean of that output."""
+        unsure = [pick("uncertainty", outputs, options["uncertainty"])] if "uncertainty" in options else []
+        outputs = [name for name in outputs if name not in unsure]
+        self._outputs = [pick("output", outputs, options.get("output")), *unsure]
 
     def see(self, pictures: Mapping[str, npt.NDArray[Any]]) -> None:
         """As in `Backend`. Raises BackendError or WrongShape when a picture does not fit its input."""
@@ -66,7 +72,9 @@ class OnnxBackend:
             nothing_but_pictures(observation)
         if self._prefix is not None:
             feeds.update(self._prefix.feeds(plan, delay))
-        output: npt.NDArray[Any] = self._session.run(self._outputs, feeds)[0]
+        output: npt.NDArray[Any]
+        output, *unsure = self._session.run(self._outputs, feeds)
+        self.uncertainty = float(unsure[0].mean()) if unsure else None
         return output
 
     def _vector(self, options: dict[str, Any]) -> str:
