@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--target", type=Path, metavar="BENCH.toml", help="real hardware instead of a virtual machine"
     )
-    parser.addoption("--cuts", type=int, default=6, metavar="N", help="of the power, in the scenario power_cut")
+    parser.addoption("--cuts", type=int, default=4, metavar="N", help="of the power, in the scenario power_cut")
 
 
 def pytest_configure(config: pytest.Config) -> None:
