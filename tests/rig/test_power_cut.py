@@ -67,8 +67,9 @@ def test_power_cut(rig: Rig, ready: Frozen, disks: Path, pytestconfig: pytest.Co
     assert max(lost_s) < LOST_S, f"lost s: {lost_s}"
     lost_s.sort()
     rig.note(
-        f"{cuts} cuts, {sum(cut.lost for cut in done)} of {sum(cut.cached for cut in done)} writes in the disk's "
-        f"cache lost; {segments} segments delivered, each once; the end of recordings that is lost: "
+        f"{cuts} cuts, {sum(cut.flushes for cut in done)} flushes before them; "
+        f"{sum(cut.lost for cut in done)} of {sum(cut.cached for cut in done)} writes in the disk's cache lost; "
+        f"{segments} segments delivered, each once; the end of recordings that is lost: "
         f"median {lost_s[cuts // 2]:.1f} s, most {lost_s[-1]:.1f} s"
     )
 
