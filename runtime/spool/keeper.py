@@ -39,8 +39,8 @@ class Keeper:
         """All segments that are whole, and all that were lost, as they were at the end of the last look."""
         self.open_bytes = 0
         """Size of what is being written."""
-        self.busy = ""
-        """Name of the segment that is on its way to the server: it does not go meanwhile."""
+        self.busy: set[str] = set()
+        """Names of the segments that are on their way to the server: they do not go meanwhile."""
 
     @property
     def trouble(self) -> list[str]:
@@ -152,7 +152,7 @@ class Keeper:
             here = [entry for entry in self.entries if entry.reason is None]
             used = sum(entry.bytes for entry in here) + self.open_bytes
             free = self._files.free(self._root)
-            going = next_to_go([e for e in here if e.name != self.busy], used, free, self._caps)
+            going = next_to_go([e for e in here if e.name not in self.busy], used, free, self._caps)
             if going is None:
                 break
             entry, reason = going
@@ -211,12 +211,13 @@ class Keeper:
 
     def confirmed(self, entry: Entry) -> None:
         """The server has a segment, or knows of a loss. Raises OSError."""
-        self._scan()  # an operator may have marked it meanwhile
-        for now in self.entries:
-            if now.name == entry.name and now.state == entry.state:
-                state = State.SENT if now.reason is None else State.REPORTED
-                self._files.move(now.path, replace(now, state=state).path)
-        self._scan()
+        state = State.SENT if entry.reason is None else State.REPORTED
+        for there in (entry, replace(entry, kept=True)):  # an operator may have marked it meanwhile
+            if there.path.exists():
+                moved = replace(there, state=state)
+                self._files.move(there.path, moved.path)
+                others = [e for e in self.entries if (e.name, e.state) != (entry.name, entry.state)]
+                self.entries = [*others, moved]
 
     def keep(self, name: str) -> bool:
         """Never delete a segment; False when there is none of this name. Raises OSError."""
