@@ -33,6 +33,10 @@ class Keeper:
         self._tell = tell
         self._index = Index(None)
         self._facts: dict[str, Facts] = {}
+        self._seen: dict[tuple[State, Class], dict[str, Entry | None]] = {}
+        """What each file of each folder was at the last look; None for a foreign one."""
+        self._emptied: set[str] = set()
+        """Files in `lost` that take no room any more."""
         self._trouble: dict[str, str] = {}
         """What does not work at the moment, and is told already."""
         self.entries: list[Entry] = []
@@ -127,15 +131,18 @@ class Keeper:
     # Room
 
     def _scan(self) -> None:
-        entries = [
-            entry
-            for state in State
-            for kind in Class
-            for file, size in self._files.scan(self._root / state / kind)
-            if (entry := parse(self._root, state, kind, file, size)) is not None
-        ]
+        seen = {(state, kind): self._entries_in(state, kind) for state in State for kind in Class}
+        entries = [entry for found in seen.values() for entry in found.values() if entry is not None]
         self._look_into(entries)
-        self.entries = entries
+        self._seen, self.entries = seen, entries
+
+    def _entries_in(self, state: State, kind: Class) -> dict[str, Entry | None]:
+        """What the files in a folder are. The names are asked for every time; the size of what is whole stays."""
+        before = self._seen.get((state, kind), {})
+        return {
+            file: before[file] if file in before else parse(self._root, state, kind, file, size)
+            for file, size in self._files.scan(self._root / state / kind, before)
+        }
 
     def _look_into(self, entries: list[Entry]) -> None:
         """Take the facts of all segments from the index, and have it forget the others."""
@@ -183,11 +190,13 @@ class Keeper:
 
     def _finish_losses(self) -> None:
         """Those that were renamed and, because of a power cut or of the disk, not emptied."""
+        emptied = set()
         for kind in Class:
-            for file, size in list(self._files.scan(self._root / State.LOST / kind)):
-                lost = parse(self._root, State.LOST, kind, file, size)
-                if size and lost is not None:
+            for file, size in list(self._files.scan(self._root / State.LOST / kind, self._emptied)):
+                if size > 0 and (lost := parse(self._root, State.LOST, kind, file, size)) is not None:
                     self._finish_loss(lost)
+                emptied.add(file)
+        self._emptied = emptied
 
     def _finish_loss(self, lost: Entry) -> None:
         self._files.empty(lost.path)
