@@ -28,7 +28,7 @@ OPTIONS = $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(filter undefined,$(origin 
 help:
 	@echo "make demo    run the simulated arm with 200 ms of inference latency, then the same inline"
 	@echo "make test    run all tests"
-	@echo "make test-peers   test against the real policy servers' packages, each in an environment of its own"
+	@echo "make test-peers   test against the real openpi, LeRobot, rclone and Azurite, each in an environment of its own"
 	@echo "make mutants change safety/ in thousands of ways and see that tests notice; FILE=safety/decide.py: docs/mutants.md"
 	@echo "make rig     boot a machine and run scenarios in it; SCENARIO=estop_presses runs one: docs/rig.md"
 	@echo "make lint    ruff, mypy, import-linter, generated docs"
@@ -68,6 +68,8 @@ test: $(VENV)/dev
 test-peers: $(VENV)/dev
 	tests/peers/install.sh openpi 3.11 3.12
 	tests/peers/install.sh lerobot 3.12 3.13
+	tests/peers/install.sh rclone 3.11 3.12 3.13
+	tests/peers/npm.sh azurite
 	$(BIN)/python -m pytest tests/peers
 
 mutants: $(VENV)/dev

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from runtime.child.backoff import Backoff
 from runtime.child.foreign import arguments
+from runtime.child.keeper import ChildKeeper
 from runtime.child.process import MEMORY, SOCKET, ChildProcess
 from runtime.config.cameras import Camera as Options
 from runtime.config.cameras import EmulatedCamera
@@ -60,7 +58,6 @@ class Camera:
         """Empty while all is well, else `starting`, `lost`, `stalled`, `frozen` or `black`."""
         self.about = ""
         """What was opened, and why there is nothing, in words."""
-        self.restarts = 0
         self._reader = FrameReader(self.descriptor)
         self._settings = dict(settings)
         self._events = events
@@ -69,8 +66,9 @@ class Camera:
         self._picture = ""
         """What the process says of the picture."""
         self._good_ns = 0
-        self._process: ChildProcess | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._keeper = ChildKeeper(
+            self._arguments, self._on_message, self._watch, self._on_lost, self.descriptor, clock=clock
+        )
 
     @property
     def frames(self) -> int:
@@ -85,19 +83,20 @@ class Camera:
     @property
     def pid(self) -> int | None:
         """The process, None while there is none."""
-        return self._process.pid if self._process is not None else None
+        return self._keeper.pid
+
+    @property
+    def restarts(self) -> int:
+        """Of the process, since the daemon's start."""
+        return self._keeper.restarts
 
     def start(self) -> None:
         """Begin, on the running event loop; it does not wait for a frame."""
-        self._task = asyncio.create_task(self._keep_running())
+        self._keeper.start()
 
     async def close(self) -> None:
         """End the process and give the memory back. Never raises."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._keeper.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -124,40 +123,24 @@ class Camera:
         python = self.options.python or sys.executable
         return arguments(python, f"cameras.{self.name}.python", "runtime.cameras.worker.main", settings)
 
-    async def _keep_running(self) -> None:
-        backoff = Backoff()
-        with ThreadPoolExecutor(1, "camera-spawn") as executor:
-            while True:
-                cause = await self._run_process(executor, backoff)
-                wait_s = backoff.failed(self._clock())
-                self.about = cause
-                self._tell("lost", f"is lost: {cause}; next attempt in {wait_s:g} s", reason=cause)
-                await asyncio.sleep(wait_s)
-                self.restarts += 1
-
-    async def _run_process(self, executor: ThreadPoolExecutor, backoff: Backoff) -> str:
-        """One life of the process. Returns why it ended."""
+    async def _watch(self, process: ChildProcess) -> str:
+        """Look after one life of the process. Returns why it must be replaced, empty when it has ended."""
         self._picture = ""
-        try:
-            process = await ChildProcess.start(self._arguments(), self.descriptor, executor, self._on_message)
-        except OSError as error:
-            return f"its process cannot start: {error}"
-        self._process = process
         judge = _Judge(self._clock(), self.frames, self.options.stalled / self.options.rate)
-        try:
-            while not process.exited.done():
-                await asyncio.wait({process.exited}, timeout=LOOK_S)
-                number, stamp_ns = self._reader.newest()
-                if judge.look(number, self._clock()):
-                    backoff.ready(self._clock())
-                if judge.hopeless:
-                    return f"no frame for {judge.waited_s:.1f} s"
-                if judge.number:
-                    self._judged("stalled" if judge.stalled else self._picture, stamp_ns)
-            return "; ".join([*process.last_words()[-1:], process.exited.result()])
-        finally:
-            self._process = None
-            await process.close()
+        while not process.exited.done():
+            await asyncio.wait({process.exited}, timeout=LOOK_S)
+            number, stamp_ns = self._reader.newest()
+            if judge.look(number, self._clock()):
+                self._keeper.ready()
+            if judge.hopeless:
+                return f"no frame for {judge.waited_s:.1f} s"
+            if judge.number:
+                self._judged("stalled" if judge.stalled else self._picture, stamp_ns)
+        return ""
+
+    def _on_lost(self, cause: str, wait_s: float) -> None:
+        self.about = cause
+        self._tell("lost", f"is lost: {cause}; next attempt in {wait_s:g} s", reason=cause)
 
     def _judged(self, fault: str, stamp_ns: int) -> None:
         """What holds now. `stamp_ns`: capture time of the newest frame."""

@@ -109,6 +109,11 @@ class ChildProcess:
         lines = self._tail.decode("utf-8", "replace").splitlines()
         return [line[:_LINE_LENGTH] for line in lines if line.strip()][-_TAIL_LINES:]
 
+    def end(self) -> str:
+        """How it ended, in words, behind the last of its own."""
+        ended = self.exited.result() if self.exited.done() else "it has not ended"
+        return "; ".join([*self.last_words()[-1:], ended])
+
     async def close(self, grace_s: float = 0.0) -> None:
         """Ask it to leave, kill it when it has not after `grace_s`, reap it, close everything."""
         if not self.lost:

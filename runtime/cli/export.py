@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.cli.export_arguments import NEEDS
 from runtime.config.paths import state_directory
-from runtime.export.episodes import Episode, choose, group
+from runtime.export.episodes import Episode, begun, choose, group, touching
 from runtime.export.errors import ExportError
 from runtime.recording.reader import Recording, RecordingError, find
 
@@ -40,6 +40,10 @@ def _export(args: argparse.Namespace) -> dict[str, Any]:
     if args.format == "mcap" and args.episode is None:
         return _mcap(args, recordings)
     episodes, remarks = group(recordings)
+    if args.format != "mcap":
+        place = begun if args.format == "lerobot" else touching
+        if not (episodes := place(episodes, args.from_ns, args.to_ns)):
+            raise ExportError("found no episode between --from and --to")
     chosen, more = choose(episodes, args.episode, args.all)
     for remark in [*remarks, *more]:
         _say(remark)
@@ -51,7 +55,7 @@ def _export(args: argparse.Namespace) -> dict[str, Any]:
     if args.format == "parquet":
         from runtime.export import tables
 
-        return {**tables.write(args.output, chosen), "folder": str(args.output)}
+        return {**tables.write(args.output, chosen, args.from_ns, args.to_ns), "folder": str(args.output)}
     return _mcap(args, [part for episode in chosen for part in episode.parts])
 
 
@@ -98,7 +102,7 @@ def _mcap(args: argparse.Namespace, recordings: Sequence[Recording]) -> dict[str
         if recording.about.get("robot") != first.about.get("robot"):
             raise ExportError(f"{recording.path}: found another robot than in {first.path}; export them apart")
     path = args.output / f"{first.name}-cut.mcap"
-    count = cut.write(path, recordings, args.from_ns or 0, args.to_ns or 2**63 - 1)
+    count = cut.write(path, recordings, args.from_ns, args.to_ns)
     if not count:
         path.unlink()
         raise ExportError("found no message between --from and --to")

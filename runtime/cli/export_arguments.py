@@ -31,25 +31,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=list(NEEDS), required=True, help="what is written: docs/export.md")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
-    parser.add_argument(
-        "--spool",
-        type=Path,
-        metavar="DIR",
-        help="where names are looked up (default: {state}/recordings)",
-    )
+    add_spool_argument(parser, "where names are looked up")
     parser.add_argument("--episode", metavar="ID", help="only this episode")
     parser.add_argument("--all", action="store_true", help="also episodes with a bad verdict, and discarded ones")
     parser.add_argument(
         "--fps", type=_fps, metavar="N", help="lerobot: frames a second (default: the policy's rate)"
     )
-    for name in ("from", "to"):
+    for name, default, help in (
+        ("from", 0, "only from this time on (UTC); lerobot: only episodes that begin then or later"),
+        ("to", 2**63 - 1, "only up to this time (UTC); lerobot: only episodes that begin by then"),
+    ):
         parser.add_argument(
-            f"--{name}",
-            dest=f"{name}_ns",
-            type=moment,
-            metavar="TIME",
-            help=f"mcap: cut, {name} this time on (UTC)" if name == "from" else "mcap: cut, up to this time (UTC)",
+            f"--{name}", dest=f"{name}_ns", type=moment, default=default, metavar="TIME", help=help
         )
+
+
+def add_spool_argument(parser: argparse.ArgumentParser, help: str) -> None:
+    """The option that names the folder of the recordings."""
+    parser.add_argument("--spool", type=Path, metavar="DIR", help=f"{help} (default: {{state}}/recordings)")
 
 
 def _fps(text: str) -> int:

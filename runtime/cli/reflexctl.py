@@ -14,6 +14,7 @@ from typing import Any
 from runtime import version
 from runtime.cli import reflexctl_output as output
 from runtime.cli.export_arguments import add_arguments as add_export_arguments
+from runtime.cli.export_arguments import add_spool_argument
 from runtime.cli.find import find
 from runtime.events import SAFETY_FAMILIES
 from runtime.link.client import Client
@@ -72,6 +73,10 @@ def main(argv: list[str] | None = None) -> int:
             from runtime.cli.export import export  # on files: no daemon is asked
 
             return export(arguments)
+        if arguments.command == "episode" and arguments.action == "list":
+            from runtime.cli.episode_list import episode_list  # likewise
+
+            return episode_list(arguments)
         return _for_robots(arguments)
     except KeyboardInterrupt:
         return OK if arguments.command in ("watch", "events") else 128 + signal.SIGINT
@@ -253,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     chosen = task.add_mutually_exclusive_group()
     chosen.add_argument("name", nargs="?", metavar="NAME", help="a task of the config")
     chosen.add_argument("--prompt", metavar="TEXT", help="a task in words of your own, where the config allows it")
-    episode = add("episode", "begin an attempt at a task, say how it ended, or mark a moment")
+    episode = add("episode", "begin an attempt at a task, say how it ended, mark a moment, or list what there is")
     verbs = episode.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     begin = verbs.add_parser("start", help="begin an episode", parents=[common])
     begin.add_argument("--task", metavar="NAME", help="its task; the policy's task changes to it")
@@ -261,6 +266,8 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser(name, help=help, parents=[common])
     mark = verbs.add_parser("mark", help="mark this moment", parents=[common])
     mark.add_argument("note", metavar="NOTE", help="one line of text")
+    listing = verbs.add_parser("list", help="show the episodes on this machine; needs no daemon", parents=[common])
+    add_spool_argument(listing, "the folder of the recordings")
     stop = add("stop", "stop the motion and hold")
     stop.add_argument("--failed", action="store_true", help="and count the policy's run as a failed attempt")
     reset = add("reset", "leave ESTOP, FAULT or HELD, when their causes are gone, and let the policy start again")

@@ -41,7 +41,8 @@ class Upload(Options):
     """Where to: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://ACCOUNT/CONTAINER/PREFIX`, `https://HOST/PATH`
     (a server that takes PUT, such as WebDAV) or `file:///FOLDER`."""
     endpoint: str | None = None
-    """Address of another S3-compatible server: `https://minio.local:9000`. Left out: the provider's own."""
+    """Address of another server: `https://minio.local:9000` for one that is compatible with S3,
+    `https://HOST/ACCOUNT` with Azure. Left out: the provider's own."""
     region: str | None = None
     """Region of an S3 bucket. Left out: what the environment says."""
     fleet: Name = "default"
@@ -71,6 +72,8 @@ class Upload(Options):
             raise ValueError(
                 f'found "{value}", expected an address that begins with one of {expected}; correct it'
             )
+        if parts.scheme == "az" and not parts.path.strip("/"):
+            raise ValueError(f'found "{value}", expected az://ACCOUNT/CONTAINER; add the container')
         return value
 
     @field_validator("endpoint")

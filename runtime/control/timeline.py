@@ -60,7 +60,7 @@ class Timeline:
         before_rad = _largest(offset[0], track.held)
         joined = strategy.join(old, track, at_ns, offset)
         self._next, self._begin_ns = joined, at_ns
-        after_rad = _largest(leaves[0] - joined.position(at_ns), track.held)
+        after_rad = _largest(leaves[0] - joined.motion(at_ns)[0], track.held)
         fade_s = (joined.fade.end_ns - at_ns) / 1e9 if joined.fade is not None else 0.0
         return Seam(track.by, strategy.name, at_ns, before_rad, after_rad, fade_s)
 

@@ -12,6 +12,7 @@ from runtime.policy.worker.curve import cubics
 Mask = NDArray[np.bool_]
 
 # Filled in place: to make such a small array takes longer than to multiply with it. The loop's thread alone does.
+_POWERS: Floats = np.ones(4)
 _WEIGHTS: Floats = np.array(((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)))
 
 
@@ -32,7 +33,6 @@ class Track:
     __slots__ = (
         "_cubics",
         "_last",
-        "_powers",
         "_steps",
         "actions",
         "by",
@@ -78,7 +78,6 @@ class Track:
         self._last = len(goals) - 1
         self._steps = held is not None and bool(held.all())
         self._cubics = cubics(goals, held, straight) if curve is None else curve
-        self._powers = np.ones(4)
 
     def sample(self, now_ns: int, out: Floats) -> bool:
         """Write the goals for `now_ns` into `out` (rad, shape (joints,)). False: it has ended, `out` untouched."""
@@ -88,7 +87,7 @@ class Track:
         if self._steps:
             out[:] = self.goals[row]
         else:
-            powers = self._powers
+            powers = _POWERS
             powers[1] = u
             powers[2] = u * u
             powers[3] = u * u * u

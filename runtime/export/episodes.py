@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.recording.reader import Recording
@@ -38,6 +38,11 @@ class Episode:
         found = json.loads(self.about.get(key) or "[]")
         return found if isinstance(found, list) else [found]
 
+    @property
+    def started_wall_ns(self) -> int:
+        """Wall time of its start, ns since the epoch; of its first message when nobody said so."""
+        return int(self.about.get("started_wall_ns") or 0) or self.parts[0].start_ns
+
     def bounds(self) -> tuple[int, int]:
         """CLOCK_MONOTONIC, ns, of its first and last moment as far as they are known."""
         return int(self.about.get("started_mono_ns") or 0), int(self.about.get("ended_mono_ns") or 0) or 2**63 - 1
@@ -69,6 +74,21 @@ def group(recordings: Sequence[Recording]) -> tuple[list[Episode], list[str]]:
         if not episodes[-1].outcome:
             remarks.append(f"episode {name}: no outcome; it was cut off, or its last segment is not here")
     return episodes, remarks
+
+
+def begun(episodes: Iterable[Episode], from_ns: int, to_ns: int) -> list[Episode]:
+    """Those that begin between two wall times, ns since the epoch."""
+    return [episode for episode in episodes if from_ns <= episode.started_wall_ns <= to_ns]
+
+
+def touching(episodes: Iterable[Episode], from_ns: int, to_ns: int) -> list[Episode]:
+    """Those with a message between two wall times, ns since the epoch, and of these only such segments."""
+    found = []
+    for episode in episodes:
+        parts = tuple(part for part in episode.parts if part.end_ns >= from_ns and part.start_ns <= to_ns)
+        if parts:
+            found.append(replace(episode, parts=parts))
+    return found
 
 
 def choose(episodes: Iterable[Episode], name: str | None, everything: bool) -> tuple[list[Episode], list[str]]:

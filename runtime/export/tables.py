@@ -51,19 +51,21 @@ _EPISODES = pa.schema(
 )
 
 
-def write(folder: Path, episodes: Sequence[Episode]) -> dict[str, int]:
+def write(folder: Path, episodes: Sequence[Episode], from_ns: int, to_ns: int) -> dict[str, int]:
     """Write `ticks.parquet`, `events.parquet`, `chunks.parquet` and `episodes.parquet`. Returns the rows of each.
 
-    A row group of the first three is one segment. Raises OSError, RecordingError, ExportError.
+    Of the first three only what lies between two wall times, ns since the epoch; a row group of theirs is one
+    segment. Raises OSError, RecordingError, ExportError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(episode, part) for episode in episodes for part in episode.parts]
-    counts = {"ticks": _write_ticks(folder / "ticks.parquet", parts)}
+    counts = {"ticks": _write_ticks(folder / "ticks.parquet", parts, from_ns, to_ns)}
     for name, schema in _MESSAGES.items():
         counts[name] = 0
         with pq.ParquetWriter(folder / f"{name}.parquet", schema) as writer:
             for episode, part in parts:
-                rows = list(_events(part) if name == "events" else _chunks(part))
+                found = _events(part) if name == "events" else _chunks(part)
+                rows = [row for row in found if from_ns <= row["wall_ns"] <= to_ns]
                 whose = {"episode_id": episode.id, "segment": part.name}
                 writer.write_table(pa.Table.from_pylist([{**whose, **row} for row in rows], schema))
                 counts[name] += len(rows)
@@ -72,7 +74,7 @@ def write(folder: Path, episodes: Sequence[Episode]) -> dict[str, int]:
     return {**counts, "episodes": len(rows)}
 
 
-def _write_ticks(path: Path, parts: Sequence[tuple[Episode, Recording]]) -> int:
+def _write_ticks(path: Path, parts: Sequence[tuple[Episode, Recording]], from_ns: int, to_ns: int) -> int:
     writer: pq.ParquetWriter | None = None
     count = 0
     before: Any = ()
@@ -80,7 +82,8 @@ def _write_ticks(path: Path, parts: Sequence[tuple[Episode, Recording]]) -> int:
         for episode, part in parts:
             ticks, walls = part.ticks()
             once = ~np.isin(ticks["mono_ns"], before)  # a recorder that died leaves some in two segments
-            before, ticks, walls = ticks["mono_ns"], ticks[once], walls[once]
+            before, once = ticks["mono_ns"], once & (walls >= from_ns) & (walls <= to_ns)
+            ticks, walls = ticks[once], walls[once]
             table = pa.table(
                 {
                     "episode_id": _same(episode.id, len(ticks)),
@@ -142,7 +145,7 @@ def _row(episode: Episode) -> dict[str, Any]:
         **{key: about.get(key) or "[]" for key in ("reasons", "notes", "interventions")},
         "id": episode.id,
         "robot": parts[0].about.get("robot", ""),
-        "started_wall_ns": int(about.get("started_wall_ns") or 0) or parts[0].start_ns,
+        "started_wall_ns": episode.started_wall_ns,
         "ended_wall_ns": int(about.get("ended_wall_ns") or 0) or parts[-1].end_ns,
         "segments": [part.name for part in parts],
     }

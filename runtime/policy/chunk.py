@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from drivers.state import Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """H future actions, spaced by the policy's period; the first one is meant for the moment `t0_ns`."""
 
     t0_ns: int
@@ -25,5 +25,5 @@ class Chunk:
     """The curve through its goals, `Curve.through`, where a worker has computed it; shape (H, 4, joints)."""
     uncertainty: float = math.nan
     """How unsure the policy is of it, in its own unit; NaN where it does not say."""
-    frames: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    frames: Mapping[str, tuple[int, int]] = MappingProxyType({})
     """By camera, number and capture time (CLOCK_MONOTONIC, ns) of the frame that the policy was shown."""

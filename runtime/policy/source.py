@@ -122,6 +122,8 @@ class Source:
         known = self._hand_over(timeline, t0_ns) if self.strategy.continues else 0
         late_ns = now_ns + (self.scheduler.delay_ns or 0) - t0_ns
         delay = min(max(-(-late_ns // self.scheduler.period_ns), 0), known)
+        if self.tasks.now is not self.task:
+            known = delay  # what runs anyway; the rest of the plan is for another task
         self._asked_ns, self._t0_ns = now_ns, t0_ns
         self.task = self.tasks.now
         if self.policy.request(t0_ns, known, delay):

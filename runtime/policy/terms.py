@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from drivers.joint import Options
 from drivers.sensor import Sensor
 from drivers.state import Floats, Ints, JointState
 from runtime.policy.errors import TermsError
-from runtime.policy.finite import all_finite
 from runtime.policy.tasks import Tasks
 from runtime.policy.worker.curve import Curve
 from runtime.policy.worker.pictures import AgeTerm, PictureTerm
@@ -229,9 +228,12 @@ class ObservationBuilder:
         self._index: Ints = np.array(index, np.int64)
         self._offset: Floats = np.array(offset)
         self._scale: Floats = np.array(scale)
+        self._as_it_is = not self._offset.any() and bool((self._scale == 1.0).all())
+        """Most networks that others trained scale for themselves."""
         self._clip: NDArray[np.float32] | None = np.array(clip, np.float32) if np.isfinite(clip).any() else None
         self._gravity: Floats = np.full(3 * len(self._orientations), np.nan)
         self._pool: Floats = np.full(len(self._labels), np.nan)
+        self._pool_bytes = self._pool.data.cast("B")
         self._raw: Floats = np.full(self.size, np.nan)
         self._scaled: Floats = np.full(self.size, np.nan)
 
@@ -242,26 +244,28 @@ class ObservationBuilder:
         """
         for number, (sensor, where) in enumerate(self._orientations):
             self._gravity[3 * number : 3 * number + 3] = _gravity(*sensor.values[where].tolist())
-        np.concatenate(
-            (
-                state.position,
-                state.velocity,
-                state.torque,
-                last_action,
-                command,
-                _LATER,
-                self.tasks.values,
-                *[sensor.values for sensor in self._sensors],
-                self._gravity,
-            ),
-            out=self._pool,
-        )
+        # As bytes: numpy takes three times as long to join so many small arrays.
+        parts: list[Any] = [
+            state.position,
+            state.velocity,
+            state.torque,
+            last_action,
+            command,
+            _LATER,
+            self.tasks.values,
+            *[sensor.values for sensor in self._sensors],
+            self._gravity,
+        ]
+        self._pool_bytes[:] = b"".join(parts)
         # The places are known to exist; any mode but "raise" spares numpy a second buffer.
         self._pool.take(self._index, out=self._raw, mode="clip")
-        if not all_finite(self._raw):
+        if not math.isfinite(sum(self._raw.tolist())):
             return False
-        np.subtract(self._raw, self._offset, out=self._scaled)
-        np.multiply(self._scaled, self._scale, out=out)
+        if self._as_it_is:
+            out[:] = self._raw
+        else:
+            np.subtract(self._raw, self._offset, out=self._scaled)
+            np.multiply(self._scaled, self._scale, out=out)
         if self._clip is not None:
             np.clip(out, -self._clip, self._clip, out=out)
         return True

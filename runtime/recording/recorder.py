@@ -6,21 +6,18 @@ Ticks need no hand: the process finds them in the ring.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from runtime.child.backoff import Backoff
+from runtime.child.keeper import ChildKeeper
+from runtime.child.own import arguments
 from runtime.child.process import CLEAN_EXIT, ChildProcess
 from runtime.config.quality import Quality
 from runtime.control.seams.seam import Seam
@@ -34,9 +31,6 @@ from runtime.recording.ring import TraceRing
 from runtime.recording.segment import INFO
 from runtime.recording.video.stream import VideoStream
 
-_HOUSE = Path(__file__).parent.parent.parent
-# Not `-m`: that would find another `runtime` in the folder where the daemon was started.
-_BOOT = "import sys; sys.path[0] = sys.argv[1]; from runtime.recording.process import main; main(sys.argv[2])"
 _WAITING_MAX = 10_000
 """Events and chunks that wait for a recorder at most."""
 _RETRY_MAX_S = 30.0
@@ -88,7 +82,6 @@ class Recorder:
             "cpus": list(cpus),
             "cameras": {camera: video.rate for camera, video in (videos or {}).items()},
         }
-        self._videos = tuple(video.ring.descriptor for video in (videos or {}).values())
         self._metadata = dict(metadata)
         self._sent: _Order | None = None
         """The open episode, as the process was told of it last."""
@@ -96,8 +89,16 @@ class Recorder:
         """Of the open episode, the one that is being written."""
         self._waiting: deque[tuple[bytes, _Order | None]] = deque()
         self._lost = 0
-        self._process: ChildProcess | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._keeper = ChildKeeper(
+            self._arguments,
+            self._on_message,
+            self._watch,
+            self._on_failed,
+            trace.descriptor,
+            tuple(video.ring.descriptor for video in (videos or {}).values()),
+            longest_s=_RETRY_MAX_S,
+            grace_s=_CLOSE_S,
+        )
         self._closing = False
 
     @property
@@ -113,7 +114,7 @@ class Recorder:
     @property
     def pid(self) -> int | None:
         """The process, None while there is none."""
-        return self._process.pid if self._process is not None else None
+        return self._keeper.pid
 
     def describe(self, metadata: Mapping[str, str]) -> None:
         """Add to the metadata of the files that begin from now on."""
@@ -123,16 +124,19 @@ class Recorder:
     def start(self) -> None:
         """Begin to record, on the running event loop. What was told before is recorded as well."""
         self._events.listen(self._on_event)
-        self._task = asyncio.create_task(self._keep_running())
+        self._keeper.start()
 
     async def close(self) -> None:
         """Have the rest written and the file closed; waits at most 5 s for a slow disk."""
         self._closing = True
         self._tell("end", 0, {})
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        process, deadline = self._keeper.process, time.monotonic() + _CLOSE_S
+        while process is not None and not process.exited.done() and self._waiting and time.monotonic() < deadline:
+            await asyncio.sleep(_CLOSE_SEND_S)
+            self._send()
+        await self._keeper.close()
+        if process is not None and not (process.exited.done() and process.exited.result() == CLEAN_EXIT):
+            self._fail(process.end(), "the end is missing")
 
     def add_chunk(self, chunk: Chunk, arrived_ns: int, seam: Seam, task: Task) -> None:
         """Record an action chunk as it arrived, its seam, and what it was asked for. It takes microseconds."""
@@ -208,12 +212,12 @@ class Recorder:
 
     def _send(self) -> None:
         # Always through the queue: a thread that finds no process leaves its message to whoever starts one.
-        process = self._process
+        process = self._keeper.process
         while process is not None and self._waiting:
             message, order = self._waiting.popleft()
             try:
                 process.send(message)
-            except OSError:  # full or dead: `_run_process` tries again
+            except OSError:  # full or dead: `_watch` tries again
                 self._waiting.appendleft((message, order))
                 return
             if order is not None:
@@ -229,51 +233,24 @@ class Recorder:
             self.path, self._part = Path(told["path"]), told["part"]
             self.failed = ""
 
-    async def _keep_running(self) -> None:
-        backoff = Backoff(longest_s=_RETRY_MAX_S)
-        with ThreadPoolExecutor(1, "recorder-spawn") as executor:
-            while not self._closing:
-                cause = await self._run_process(executor, backoff)
-                if self._closing:
-                    break
-                wait_s = backoff.failed(time.monotonic_ns())
-                self._fail(cause, f"next attempt in {wait_s:g} s")
-                await asyncio.sleep(wait_s)
+    def _arguments(self) -> tuple[str, ...]:
+        return arguments("runtime.recording.process", {**self._settings, "metadata": self._metadata})
 
-    async def _run_process(self, executor: Executor, backoff: Backoff) -> str:
-        """One life of the process. Returns how it ended."""
-        settings = json.dumps({**self._settings, "metadata": self._metadata})
-        arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), settings)
-        try:
-            process = await ChildProcess.start(
-                arguments, self._trace.descriptor, executor, self._on_message, self._videos
-            )
-        except OSError as error:
-            return f"the recorder cannot start: {error}"
-        backoff.ready(time.monotonic_ns())
-        if self._sent is not None:  # the new process knows nothing of it
+    async def _watch(self, process: ChildProcess) -> str:
+        self._keeper.ready()
+        while not process.exited.done():
+            self._send()
+            await asyncio.wait({process.exited}, timeout=_SEND_S)
+        return ""
+
+    def _on_failed(self, cause: str, wait_s: float) -> None:
+        if self._closing:  # it has done what it was told
+            return
+        if self._sent is not None:  # the next process knows nothing of it
             order = {**self._sent, "message": {"action": "update"}, "part": self._part}
             self._waiting.appendleft((msgpack.packb(("/episodes", 0, order, None)), order))
-        self._process = process
-        try:
-            while not process.exited.done():
-                self._send()
-                await asyncio.wait({process.exited}, timeout=_SEND_S)
-        except asyncio.CancelledError:
-            if not self._closing:
-                raise
-            deadline = time.monotonic() + _CLOSE_S
-            while self._waiting and not process.exited.done() and time.monotonic() < deadline:
-                self._send()
-                await asyncio.sleep(_CLOSE_SEND_S)
-        finally:
-            self._process = None
-            await process.close(_CLOSE_S)
-        ended = process.exited.result() if process.exited.done() else f"it has not ended within {_CLOSE_S:g} s"
-        cause = "; ".join([*process.last_words()[-1:], ended])
-        if self._closing and ended != CLEAN_EXIT:
-            self._fail(cause, "the end is missing")
-        return cause
+            self._sent = None
+        self._fail(cause, f"next attempt in {wait_s:g} s")
 
     def _fail(self, cause: str, consequence: str) -> None:
         self.failed = cause

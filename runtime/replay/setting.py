@@ -39,13 +39,19 @@ def read(recording: Recording, config: Path | None) -> dict[str, Any]:
 
 
 def settle(table: dict[str, Any], beside: Path, folder: Path) -> Config:
-    """Write the config into `folder`, which is for this replay alone, and check it. Raises ConfigError.
+    """Write the config into `folder`, which is for this replay alone, and check it.
 
     Its relative paths begin in `beside`; what is there is linked too, for modules of policies and tasks. Sockets
-    and data go into `folder`.
+    and data go into `folder`. Raises ReplayError, ConfigError.
     """
-    for way in _PATHS:
-        _make_absolute(table, way, beside.resolve())
+    cameras = [("cameras", name, key) for name in table.get("cameras", {}) for key in ("file", "python")]
+    missing = [_make_absolute(table, way, beside.resolve()) for way in (*_PATHS, *cameras)]
+    if any(missing):
+        raise ReplayError(
+            "\n".join(filter(None, missing))
+            + f"\nrelative paths of this config begin in {beside.resolve()}: name "
+            "the folder where it lay with --beside DIR"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for entry in beside.resolve().iterdir():
         if not (link := folder / entry.name).exists():
@@ -63,13 +69,19 @@ def without_hardware(table: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "safety": safety, "realtime": realtime}
 
 
-def _make_absolute(table: dict[str, Any], way: tuple[str, ...], beside: Path) -> None:
+def _make_absolute(table: dict[str, Any], way: tuple[str, ...], beside: Path) -> str:
+    """Returns what is wrong: a relative path leads nowhere."""
     *sections, key = way
     for name in sections:
         table = table.get(name, {})
     value = table.get(key)
-    if isinstance(value, str) and value and (key == "model" or "/" in value):
-        table[key] = os.path.normpath(beside / os.path.expanduser(value))
+    if not isinstance(value, str) or not value or (key == "python" and "/" not in value):
+        return ""
+    path = os.path.expanduser(value)
+    table[key] = os.path.normpath(beside / path)
+    if os.path.isabs(path) or os.path.exists(table[key]):
+        return ""
+    return f'{".".join(way)}: found no file at {table[key]}, expected "{value}" of the config'
 
 
 def refuse_hardware(config: Config) -> None:

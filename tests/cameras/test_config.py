@@ -79,7 +79,7 @@ def test_a_camera_with_a_mistake(tmp_path, cameras, words):
             r"scale has 2 numbers, expected one, or one for each of 3",
         ),
         ({**SEES, "clip": 1.0}, {}, r"`clip` does not go with a picture"),
-        (SEES, {"policy.backend": "torchscript"}, r"the backend torchscript takes none; expected one of .*onnx"),
+        (SEES, {"policy.backend": "tensorrt"}, r"the backend tensorrt takes none; expected one of .*onnx"),
         (
             SEES,
             {

@@ -67,6 +67,7 @@ class TestTerm:
         halves[:, 3:] = 200
         found = term(width=2, height=8).picture(halves)
         assert found.shape == (8, 2, 3)
+        assert found.flags.writeable, "torch complains otherwise"
         assert found[4, 0].max() < 60
         assert found[4, 1].min() > 140
 

@@ -280,9 +280,8 @@ ACROSS = [
     ),
     (
         {"policy.options": {"threads": 2}},
-        "policy.options.threads: found an unknown option, expected delay, device, engine_cache, input, output, plan or "
-        "providers; "
-        "correct it",
+        "policy.options.threads: found an unknown option, expected delay, device, engine_cache, input, output, plan, "
+        "providers or uncertainty; correct it",
     ),
     (
         {"policy.options": {"providers": ["gpu"]}},

@@ -29,6 +29,10 @@ SCHEMES = "s3://, gs://, az://, http://, https://, file://"
             'upload.endpoint: found "minio:9000", expected an address that begins with https:// or http://',
         ),
         (
+            {"url": "az://recordings"},
+            'upload.url: found "az://recordings", expected az://ACCOUNT/CONTAINER; add the container',
+        ),
+        (
             {**BUCKET, "quiet_hours": ["7-9"]},
             'upload.quiet_hours: found "7-9", expected times like "22:00-06:30"; correct it',
         ),

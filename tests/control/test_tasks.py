@@ -46,6 +46,30 @@ def test_the_plan_in_force_runs_on_until_the_chunk_for_the_new_task_is_there() -
     assert world.loop.modes.mode == Mode.AUTO
 
 
+def test_a_plan_for_the_old_task_is_continued_no_further_than_it_runs_anyway() -> None:
+    world = build(seam="prefix", tasks=Tasks([LEFT, RIGHT]))
+    world.policy.can = Can.CONTINUE  # type: ignore[attr-defined]
+    world.arm()
+    world.loop.start_auto()
+
+    def ask() -> tuple[int, int]:
+        while not world.policy.busy:
+            world.tick()
+        handed: tuple[int, int] = world.policy.handed[-1]
+        world.tick(6)
+        world.answer(ramp(world, 0.5))
+        return handed
+
+    ask()
+    known, delay = ask()
+    assert known > delay > 0
+    world.planner.tasks.choose("right")
+    known, delay = ask()
+    assert known == delay > 0
+    known, delay = ask()
+    assert known > delay > 0, "and for the new one as ever"
+
+
 def test_a_policy_has_tasks_when_its_observation_shows_them_or_its_backend_takes_a_prompt() -> None:
     assert build(tasks=Tasks([LEFT])).planner.source.has_tasks
     world = build()

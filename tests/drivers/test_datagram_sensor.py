@@ -121,6 +121,38 @@ async def test_a_measurement_taken_during_the_tick_is_good(sensor: DatagramSenso
     assert sensor.stamp_ns == measured_ns
 
 
+async def test_the_kernel_is_not_asked_for_what_is_not_due(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Waiting:
+        def __init__(self) -> None:
+            self.stamps = [1000]
+            self.asked = 0
+
+        def recv(self, size: int) -> bytes:
+            self.asked += 1
+            if not self.stamps:
+                raise BlockingIOError
+            return datagram(self.stamps.pop(0), 1, 2, 3, 4)
+
+    waiting = Waiting()
+    sensor = DatagramSensor(options(tmp_path / "imu.sock"))
+    monkeypatch.setattr(sensor, "_socket", waiting)
+    sensor.read(1500)
+    assert (sensor.stamp_ns, waiting.asked) == (1000, 1)
+    waiting.stamps = [2000]
+    sensor.read(2999)
+    assert (sensor.stamp_ns, waiting.asked) == (2000, 2), "the next one is due at 3000"
+    waiting.stamps = [3000]
+    sensor.read(4000)
+    assert (sensor.stamp_ns, waiting.asked) == (3000, 4), "it might be there"
+    waiting.stamps = [9000, 10_000]  # after a silence nobody knows when the next one is due
+    sensor.read(10_500)
+    assert sensor.stamp_ns == 9000
+    sensor.read(10_900)
+    assert (sensor.stamp_ns, waiting.asked) == (10_000, 6)
+
+
 async def test_a_flood_does_not_hold_the_tick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Flood:
         def __init__(self) -> None:

@@ -209,6 +209,32 @@ def test_a_cut_begins_with_a_key_frame(spool, tmp_path, capsys):
     assert (code, "found no message between" in told) == (1, True)
 
 
+def test_tables_of_a_span_have_the_rows_in_it(spool, tmp_path, capsys):
+    span = ["--from", "2023-11-14T22:13:20.500Z", "--to", "2023-11-14T22:13:21.200Z"]
+    code, told, _ = run(capsys, "--format", "parquet", "--output", tmp_path / "out", *span, spool)
+    assert (code, told["ticks"], told["events"], told["chunks"], told["episodes"]) == (0, 71, 0, 1, 1)
+    ticks = pq.read_table(tmp_path / "out/ticks.parquet").to_pydict()
+    assert ticks["tick"] == list(range(50, 121)), "both ends count, those in two segments once"
+    span[1] = "2023-11-14T22:13:21Z"
+    assert run(capsys, "--format", "parquet", "--output", tmp_path / "later", *span, spool)[0] == 0
+    (episode,) = pq.read_table(tmp_path / "later/episodes.parquet").to_pylist()
+    assert (episode["id"], episode["outcome"], episode["segments"]) == ("e1", "success", ["b"])
+
+
+def test_a_data_set_of_a_span_has_the_episodes_that_begin_in_it(spool, tmp_path, capsys):
+    span = ["--from", "2023-11-14T22:13:21Z", "--to", "2023-11-14T22:13:23Z"]
+    words = ["--format", "lerobot", "--output", tmp_path / "out", *span, spool]
+    code, told, _ = run(capsys, *words)
+    assert (code, told["episodes"], told["frames"]) == (0, 1, 25), "e2 begins at the last moment, e1 began before"
+
+
+@pytest.mark.parametrize("form", ["lerobot", "parquet"])
+def test_nothing_between_two_times(spool, tmp_path, capsys, form):
+    words = ["--format", form, "--output", tmp_path / "out", "--to", "2020-01-01", spool]
+    code, _, told = run(capsys, *words)
+    assert (code, "found no episode between --from and --to" in told) == (1, True)
+
+
 def test_key_frames_are_known_by_their_format():
     class Video:
         name = "foxglove_msgs/msg/CompressedVideo"

@@ -141,6 +141,37 @@ def test_models_that_do_not_fit(model):
         load(model).infer(np.zeros(3, np.float32))
 
 
+@pytest.fixture
+def seeing(tmp_path):
+    """A field whose velocity is the mean of a picture, whatever else there is."""
+    graph = (
+        f"sees (float[1,{HORIZON},{SIZE}] actions, float[1] tau, float[1,{SIZE}] observation, uint8[1,4,6,3] top)"
+        f" => (float[1,{HORIZON},{SIZE}] velocity)"
+        " { floats = Cast <to = 1> (top) mean = ReduceMean <keepdims = 0> (floats)"
+        " nothing = Sub (actions, actions) velocity = Add (nothing, mean) }"
+    )
+    path = tmp_path / "sees.onnx"
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {graph}'), path)
+    return str(path)
+
+
+def test_a_field_that_sees(seeing):
+    backend = load(seeing, pictures=["top"])
+    noise = np.random.default_rng(0).standard_normal((2, HORIZON, SIZE), np.float32)
+    for start, shade in zip(noise, (9, 0), strict=True):
+        backend.see({"top": np.full((4, 6, 3), shade, np.uint8)})
+        np.testing.assert_allclose(backend.infer(MIDDLE)[0], start + shade, rtol=1e-5)
+
+
+def test_pictures_that_do_not_fit(seeing):
+    with pytest.raises(BackendError, match=r"expected inputs actions, tau, observation and outputs velocity"):
+        load(seeing)
+    with pytest.raises(BackendError, match=r"no input 'front' for a picture; found .*'top'"):
+        load(seeing, pictures=["front"])
+    with pytest.raises(BackendError, match=r"'top' is a tensor\(uint8\), but the picture is float32"):
+        load(seeing, pictures=["top"]).see({"top": np.zeros((4, 6, 3), np.float32)})
+
+
 def test_a_model_of_another_kind():
     with pytest.raises(
         BackendError, match=r"found inputs observation and outputs actions, expected inputs actions"

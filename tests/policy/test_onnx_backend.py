@@ -64,6 +64,16 @@ def test_one_of_several_outputs_must_be_chosen(tmp_path):
     assert load(path, output="value").infer(np.zeros(6, np.float32)).shape == (6, 1)
 
 
+def test_an_output_says_how_unsure_the_model_is(tmp_path):
+    path = write(tmp_path / "m.onnx", {"obs": [1, 6]}, {"actions": [1, 6], "spread": [2, 3]})
+    backend = load(path, uncertainty="spread")
+    assert backend.uncertainty is None, "not before the first inference"
+    assert backend.infer(np.arange(6, dtype=np.float32)).shape == (1, 6), "the only other output"
+    assert backend.uncertainty == pytest.approx(3.5)
+    with pytest.raises(BackendError, match=r"no uncertainty 'std'; found 'actions', 'spread'; correct"):
+        load(path, uncertainty="std")
+
+
 def test_one_of_several_inputs_must_be_chosen(tmp_path):
     path = write(tmp_path / "m.onnx", {"obs": [1, 6], "goal": [1, 2]}, {"actions": [1, 6]})
     with pytest.raises(BackendError, match=r"2 inputs \('obs', 'goal'\); choose one with options\.input"):

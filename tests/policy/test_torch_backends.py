@@ -39,14 +39,26 @@ class Named(Chunk):
         return {"actions": self.layer(x).reshape(-1, 3, 2), "value": x.sum()}
 
 
+class Seeing(torch.nn.Module):
+    """One action of two values: the mean of a picture, and the sum of the vector."""
+
+    def forward(self, top, x):
+        return torch.stack([top.float().mean(), x.sum()]).reshape(1, 1, 2)
+
+
+class OnlySeeing(torch.nn.Module):
+    def forward(self, top):
+        return (top.float().mean() + torch.zeros(2)).reshape(1, 1, 2)
+
+
 class Two(torch.nn.Module):
     def forward(self, x, y):
         return x + y
 
 
-def script(tmp_path, module):
+def script(tmp_path, module, *inputs):
     path = str(tmp_path / "m.ts")
-    torch.jit.save(torch.jit.trace(module, torch.zeros(1, 6), strict=False), path)
+    torch.jit.save(torch.jit.trace(module, inputs or (torch.zeros(1, 6),), strict=False), path)
     return path
 
 
@@ -116,6 +128,44 @@ def test_an_exported_model_with_two_inputs(tmp_path):
     path = export(tmp_path, Two(), torch.zeros(1, 6), torch.zeros(1, 6))
     with pytest.raises(BackendError, match=r"cannot load .*found 2 inputs \(x, y\), expected one"):
         load_export(path)
+
+
+PICTURE = np.full((4, 6, 3), 9, np.uint8)
+
+
+@pytest.mark.parametrize(("save", "load"), KINDS)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_pictures_go_to_the_inputs_of_their_names(tmp_path, save, load, dtype):
+    top = torch.zeros(1, 4, 6, 3, dtype=getattr(torch, dtype))
+    backend = load(save(tmp_path, Seeing(), top, torch.zeros(1, 6)), pictures=["top"])
+    for _ in range(3):
+        backend.see({"top": PICTURE.astype(dtype)})
+        assert backend.infer(OBSERVATION).tolist() == [[[9.0, 15.0]]]
+    with pytest.raises(
+        BackendError, match=r"cannot load .*the model has no input 'front' for a picture; found 'top'"
+    ):
+        load(save(tmp_path, Seeing(), top, torch.zeros(1, 6)), pictures=["front"])
+
+
+@pytest.mark.parametrize(("save", "load"), KINDS)
+def test_a_model_that_only_sees(tmp_path, save, load):
+    path = save(tmp_path, OnlySeeing(), torch.zeros(1, 4, 6, 3, dtype=torch.uint8))
+    backend = load(path, pictures=["top"])
+    backend.see({"top": PICTURE})
+    assert backend.infer(OBSERVATION[:0]).tolist() == [[[9.0, 9.0]]]
+    with pytest.raises(WrongShape, match="no input for the 6 values of the observation, only for pictures"):
+        backend.infer(OBSERVATION)
+
+
+def test_an_exported_model_knows_what_pictures_it_takes(tmp_path):
+    path = export(tmp_path, OnlySeeing(), torch.zeros(1, 4, 6, 3, dtype=torch.uint8))
+    backend = load_export(path, pictures=["top"])
+    with pytest.raises(
+        BackendError, match=r"input 'top' is a torch\.uint8, but the picture is float32; set `dtype`"
+    ):
+        backend.see({"top": PICTURE.astype(np.float32)})
+    with pytest.raises(WrongShape, match=r"shape \[1, 4, 6, 3\], but the picture has \[3, 4, 6\]"):
+        backend.see({"top": PICTURE.transpose(2, 0, 1)})
 
 
 def test_a_script_for_another_observation(tmp_path):

@@ -223,6 +223,22 @@ async def test_a_recorder_that_is_killed_is_replaced_and_loses_no_tick(
     assert read_ticks(sealed(recorder.path)) == list(range(100))
 
 
+async def test_an_end_that_a_dead_recorder_has_not_written_is_told_once(
+    parts: tuple[TraceRing, Events, Recorder],
+) -> None:
+    _, events, recorder = parts
+    told: list[str] = []
+    events.listen(lambda event: told.append(event.message))
+    recorder.start()
+    await until(lambda: recorder.path is not None)
+    assert recorder.pid is not None
+    os.kill(recorder.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, recorder.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop must not hear of it
+    await recorder.close()
+    (failure,) = [message for message in told if message.startswith("nothing is recorded")]
+    assert "killed by signal 9 (SIGKILL); the end is missing" in failure
+
+
 def about(path: Path) -> dict[str, str]:
     """The episode's metadata record that counts."""
     with path.open("rb") as file:

@@ -207,10 +207,10 @@ def test_what_is_recorded_follows_the_config() -> None:
     assert picture_of(layout, 30.0, video.of("top")).rate == 30.0
 
 
-async def test_a_frame_that_finds_no_room_ends_the_encoder_with_words(tmp_path: Path) -> None:
+async def test_a_frame_that_finds_no_room_ends_the_encoder_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
     events, memory = Events(), create(LAYOUT)
+    monkeypatch.setattr("runtime.recording.video.stream.PacketRing", lambda capacity: PacketRing(100))
     video = VideoStream(source(memory), Video(codec="jpeg"), events)
-    video.ring = PacketRing(100)
     video.start()
     await until(lambda: video.encoder)
     FrameWriter(memory).write(np.random.default_rng(0).integers(0, 256, LAYOUT.shape, np.uint8), 1)

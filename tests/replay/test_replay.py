@@ -214,6 +214,26 @@ def test_what_cannot_be_replayed_is_told(folder, tmp_path, capsys):
     assert (code, "--run 2: found 1 runs" in told) == (1, True)
 
 
+def test_a_file_that_is_not_beside_is_named_with_the_option(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (folder / "robot.toml").read_text().replace("[policy]", '[policy]\nmodel = "nets/a.onnx"')
+    text = text.replace('"robot.xml"', f'"{folder}/robot.xml"')  # an absolute one is the config's own business
+    text += '\n[cameras.front]\ntype = "video"\nwidth = 32\nheight = 16\nrate = 50\nfile = "films/b.mkv"\n'
+    plan = [made.chunk(50 * MS, 60 * MS, np.zeros((50, 4)))]
+    one = made.segment(tmp_path / "one.mcap", made.ticks(0, 30), chunks=plan, config=text)
+    code, _, told = replay(capsys, "--policy", one)
+    assert code == 1
+    assert told.removeprefix("reflexd replay: ").splitlines() == [
+        f'policy.model: found no file at {tmp_path}/nets/a.onnx, expected "nets/a.onnx" of the config',
+        f'cameras.front.file: found no file at {tmp_path}/films/b.mkv, expected "films/b.mkv" of the config',
+        f"relative paths of this config begin in {tmp_path}: name the folder where it lay with --beside DIR",
+    ]
+    for name in ("nets/a.onnx", "films/b.mkv"):
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    assert "--beside" not in replay(capsys, "--policy", "--beside", folder, one)[2]
+
+
 def test_a_policy_that_has_no_answer_is_not_waited_for(folder, tmp_path, capsys):
     (folder / "circle.py").write_text(
         "from runtime.policy.worker.errors import Unavailable\n\n\nclass Circle:\n    asked = 0\n"

@@ -10,7 +10,11 @@ import pytest
 from drivers.errors import LineError
 from drivers.joint import Joint
 from safety.errors import WatchdogError
+from tests.interlock_bench import Bench
 from tests.lines import WiredInput
+from tests.supervisor_bench import build, busy
+
+__all__ = ["build", "busy"]
 
 
 @pytest.fixture(scope="session")
@@ -143,3 +147,9 @@ def wait_until() -> Callable[..., None]:
             pause.wait(0.001)
 
     return wait
+
+
+@pytest.fixture
+def bench(line: Any, events: Any) -> Bench:
+    """An interlock under a clock of its own."""
+    return Bench(line, events)

@@ -99,8 +99,8 @@ async def test_a_config_that_the_library_refuses_stops_the_upload_alone(tmp_path
 async def test_a_process_that_is_killed_is_replaced_and_whoever_waits_is_told(tmp_path: Path) -> None:
     async with running(tmp_path) as (spool, events):
         await until(lambda: spool.status)
-        assert spool._process is not None
-        os.kill(spool._process.pid, signal.SIGKILL)
+        assert spool.pid is not None
+        os.kill(spool.pid, signal.SIGKILL)
         await until(lambda: events.counts["spool.failed"] == 1)
         with pytest.raises(Refused, match="not running"):
             await spool.request("keep", segment="r-1")

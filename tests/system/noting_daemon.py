@@ -6,7 +6,7 @@ import runpy
 from functools import partial
 from pathlib import Path
 
-import runtime.daemon
+import runtime.safety_task
 from safety.watchdog import MAGICCLOSE, HardwareWatchdog
 
 
@@ -41,5 +41,5 @@ class NotingDevice:
         self._file.write(word + "\n")
 
 
-runtime.daemon.HardwareWatchdog = partial(HardwareWatchdog, device=NotingDevice)  # type: ignore
+runtime.safety_task.HardwareWatchdog = partial(HardwareWatchdog, device=NotingDevice)  # type: ignore
 runpy.run_module("tests.system.defective_daemon", run_name="__main__")

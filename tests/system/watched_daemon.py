@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import runtime.daemon
+import runtime.safety_task
 from runtime.cli.reflexd import main
 from safety.action import Action
 from safety.supervisor import Supervisor
@@ -41,5 +41,5 @@ def supervisor(*args: Any, watches: Sequence[Any] = (), **options: Any) -> Super
     return watch.supervisor
 
 
-runtime.daemon.Supervisor = supervisor  # type: ignore
+runtime.safety_task.Supervisor = supervisor  # type: ignore
 sys.exit(main())

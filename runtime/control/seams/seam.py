@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from drivers.state import Floats
 from runtime.control.track import Track
@@ -24,8 +25,7 @@ class Strategy:
     """The policy is handed the plan that is under way, and answers with a chunk that goes on from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
+class Seam(NamedTuple):
     """What one seam did. A joint that is held between actions counts only where all are."""
 
     by: str

@@ -13,20 +13,22 @@ One that can continue a plan has three more:
     input   weights      (1, H, 1)  W
     output  vjp          (1, H, A)  (W (Y - A_hat))^T dA_hat/dA_tau, where A_hat = A_tau + (1 - tau) v(A_tau, ...)
 
+One that sees has an input more for each picture, uint8 or float32, by the picture's name.
+
 The derivative goes through v. An identity in its place would pull the chunk off what the policy has learned.
 Runs in the worker's interpreter: Python 3.9, numpy, the standard library and onnxruntime.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Optional
+from typing import Any, Callable, ClassVar, Mapping, Optional
 
 import numpy as np
 
 from runtime.policy.worker.backends import COUNT, Rule, check_options
 from runtime.policy.worker.errors import BackendError, WrongShape
 from runtime.policy.worker.rtc import Array, guidance, weights
-from runtime.policy.worker.session import OPTIONS, open_session
+from runtime.policy.worker.session import OPTIONS, open_session, sight
 
 
 class FlowBackend:
@@ -62,16 +64,22 @@ class FlowBackend:
         expected = {"actions": self._shape, "tau": (1,), "observation": (1, None)}
         if guided:
             expected.update(plan=self._shape, weights=(1, self._shape[1], 1))
-        if set(inputs) != set(expected) or "velocity" not in outputs:
+        self._sight = sight(self._session, options)
+        names = [*expected, *options.get("pictures", ())]
+        if set(inputs) != set(names) or "velocity" not in outputs:
             raise BackendError(
                 f"{model}: found inputs {', '.join(inputs)} and outputs {', '.join(outputs)}, expected inputs "
-                f"{', '.join(expected)} and outputs {', '.join(self._outputs)}; see docs/flow.md"
+                f"{', '.join(names)} and outputs {', '.join(self._outputs)}; see docs/flow.md"
             )
         for name, shape in expected.items():
             _check(name, inputs[name], shape)
         for name in self._outputs:
             _check(name, outputs[name], self._shape)
         self._size = inputs["observation"].shape[1]
+
+    def see(self, pictures: Mapping[str, Array]) -> None:
+        """As in `Backend`. Raises BackendError or WrongShape when a picture does not fit its input."""
+        self._sight.see(pictures)
 
     def infer(self, observation: Array) -> Array:
         """A chunk, float32, shape (1, H, A). Raises WrongShape when the observation does not fit the model."""
@@ -84,7 +92,7 @@ class FlowBackend:
                 f"input 'observation' of the model has {self._size} values, but the observation terms of the "
                 f"config give {observation.size}; both must agree"
             )
-        feeds: dict[str, Array] = {"observation": observation.reshape(1, -1)}
+        feeds: dict[str, Array] = {"observation": observation.reshape(1, -1), **self._sight.shown}
         if self.continue_plan:
             feeds["plan"] = np.zeros(self._shape, np.float32)
             feeds["plan"][0, : len(plan)] = plan

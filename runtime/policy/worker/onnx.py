@@ -5,19 +5,17 @@ Runs in the worker's interpreter: Python 3.9, numpy, the standard library and on
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence
+from typing import Any, Callable, ClassVar, Mapping, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.policy.worker.backends import TEXT, check_options
-from runtime.policy.worker.errors import BackendError, WrongShape
+from runtime.policy.worker.errors import BackendError
 from runtime.policy.worker.prefix import Prefix
-from runtime.policy.worker.session import OPTIONS, open_session
+from runtime.policy.worker.session import OPTIONS, open_session, sight
+from runtime.policy.worker.sight import nothing_but_pictures
 from runtime.policy.worker.tensors import fit, pick
-
-_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
-"""Of pictures."""
 
 
 class OnnxBackend:
@@ -25,12 +23,14 @@ class OnnxBackend:
     inputs of their own, by their names; a model that sees may do without the other.
 
     `plan` and `delay` name two more inputs of a model that was trained to continue a plan, see `prefix`.
+    `uncertainty` names an output that says how unsure the model is, such as the spread of its heads.
     """
 
     MODEL = "an ONNX file"
     OPTIONS: ClassVar = {
         "input": TEXT,
         "output": TEXT,
+        "uncertainty": TEXT,
         "plan": TEXT,
         "delay": TEXT,
         **OPTIONS,
@@ -45,19 +45,17 @@ class OnnxBackend:
         self.continue_plan: Optional[Callable[..., npt.NDArray[Any]]] = self._run if self._prefix else None
         """As in `Backend`; None where the model has no inputs for it."""
         self._inputs = inputs
-        self._pictures: dict[str, npt.NDArray[Any]] = {}
+        self._sight = sight(self._session, options)
         self._input = self._vector(options)
-        self._outputs = [pick("output", outputs, options.get("output"))]
+        self.uncertainty: Optional[float] = None
+        """As in `Backend`: the mean of that output."""
+        unsure = [pick("uncertainty", outputs, options["uncertainty"])] if "uncertainty" in options else []
+        outputs = [name for name in outputs if name not in unsure]
+        self._outputs = [pick("output", outputs, options.get("output")), *unsure]
 
     def see(self, pictures: Mapping[str, npt.NDArray[Any]]) -> None:
-        """As in `Backend`. Raises BackendError or WrongShape when the model has no such input."""
-        for name, picture in pictures.items():
-            found = self._inputs[name]
-            if _TYPES.get(found.type) != picture.dtype:
-                raise BackendError(
-                    f"input {name!r} is a {found.type}, but the picture is {picture.dtype}; set `dtype`"
-                )
-            self._pictures[name] = picture.reshape(_batch(name, list(found.shape), picture.shape))
+        """As in `Backend`. Raises BackendError or WrongShape when a picture does not fit its input."""
+        self._sight.see(pictures)
 
     def infer(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Run the model. Raises WrongShape when the observation does not fit its input."""
@@ -66,29 +64,22 @@ class OnnxBackend:
     def _run(
         self, observation: npt.NDArray[np.float32], plan: npt.NDArray[np.float32], delay: int
     ) -> npt.NDArray[Any]:
-        feeds = dict(self._pictures)
+        feeds = dict(self._sight.shown)
         if self._input:
             shape = list(self._inputs[self._input].shape)
             feeds[self._input] = observation.reshape(fit(self._input, shape, observation.size))
-        elif observation.size:
-            raise WrongShape(
-                f"the model has no input for the {observation.size} values of the observation, only for pictures; "
-                "remove the other terms"
-            )
+        else:
+            nothing_but_pictures(observation)
         if self._prefix is not None:
             feeds.update(self._prefix.feeds(plan, delay))
-        output: npt.NDArray[Any] = self._session.run(self._outputs, feeds)[0]
+        output: npt.NDArray[Any]
+        output, *unsure = self._session.run(self._outputs, feeds)
+        self.uncertainty = float(unsure[0].mean()) if unsure else None
         return output
 
     def _vector(self, options: dict[str, Any]) -> str:
         """The input for the vector, to which no picture and no plan goes; "" for none. Raises BackendError."""
         pictures = options.get("pictures", ())
-        for name in pictures:
-            if name not in self._inputs:
-                known = ", ".join(map(repr, self._inputs))
-                raise BackendError(
-                    f"the model has no input {name!r} for a picture; found {known}; correct the term's `input`"
-                )
         taken = {*pictures, *(self._prefix.names if self._prefix is not None else ())}
         others = [name for name in self._inputs if name not in taken]
         if pictures and not others:
@@ -99,16 +90,3 @@ class OnnxBackend:
                 f"input {chosen.name!r} is a {chosen.type}, expected tensor(float); export it as float32"
             )
         return str(chosen.name)
-
-
-def _batch(name: str, shape: Sequence[Any], picture: Sequence[int]) -> list[int]:
-    """The shape that a picture takes for an input: a batch of one where it has that. Raises WrongShape."""
-    wanted = [*[1] * (len(shape) - len(picture)), *picture]
-    if len(wanted) == len(shape):
-        fits = [not isinstance(shape[axis], int) or shape[axis] == wanted[axis] for axis in range(len(shape))]
-        if all(fits):
-            return wanted
-    raise WrongShape(
-        f"input {name!r} of the model has shape {list(shape)}, but the picture has {list(picture)}; compare "
-        "width, height, layout and colour of the term with the model"
-    )

@@ -51,7 +51,7 @@ class PictureTerm(NamedTuple):
         if pixels.shape[:2] != (self.height, self.width):
             image = _pillow()
             resized = image.fromarray(pixels).resize((self.width, self.height), resample=image.Resampling.BILINEAR)
-            found = np.asarray(resized)
+            found = np.array(resized)  # a copy: torch wants memory that it could write to
         if self.colour == "bgr":
             found = found[:, :, ::-1]
         elif self.colour == "gray":

@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.policy.worker.backends import COUNT, Rule
 from runtime.policy.worker.errors import BackendError
+from runtime.policy.worker.sight import Input, Sight
 
 _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -75,6 +76,17 @@ def open_session(model: str, options: dict[str, Any]) -> Any:
     # Nor is the model to move elsewhere after an error later on.
     session.disable_fallback()
     return session
+
+
+_PICTURES = {"tensor(uint8)": ("uint8",), "tensor(float)": ("float32",)}
+
+
+def sight(session: Any, options: dict[str, Any]) -> Sight:
+    """The pictures that the model of a session is given. Raises BackendError."""
+    found = {
+        each.name: Input(each.type, _PICTURES.get(each.type, ()), each.shape) for each in session.get_inputs()
+    }
+    return Sight(found, options.get("pictures", ()))
 
 
 def _provider_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from runtime.policy.worker.errors import BackendError, WrongShape
 
 
 def pick(kind: str, found: Sequence[str], wanted: Optional[str]) -> str:
-    """One of the names `found`. `kind` is "input" or "output": the option that chooses it. Raises BackendError."""
+    """One of the names `found`. `kind`: the option that chooses it, such as "input". Raises BackendError."""
     if wanted is None and len(found) == 1:
         return found[0]
     if wanted is not None and wanted in found:

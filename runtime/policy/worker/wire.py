@@ -142,8 +142,8 @@ def parse(message: bytes) -> Hello | Reply:
         _, status, count, sequence, t0_ns, infer_ns, done_ns, horizon, size, unsure = _REPLY.unpack_from(message)
         end = _REPLY.size + count * _FRAME.size
         if len(message) >= end:
-            frames = tuple(_FRAME.iter_unpack(message[_REPLY.size : end]))
-            text = message[end:].decode("utf-8", "replace")
+            frames = tuple(_FRAME.iter_unpack(message[_REPLY.size : end])) if count else ()
+            text = message[end:].decode("utf-8", "replace") if len(message) > end else ""
             return Reply(status, sequence, t0_ns, infer_ns, done_ns, horizon, size, text, unsure, frames)
     if kind == HELLO and len(message) >= _HELLO.size:
         _, status, can, load_ns, warm_ns = _HELLO.unpack_from(message)

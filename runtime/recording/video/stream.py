@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from runtime.cameras.camera import Camera
-from runtime.child.backoff import Backoff
+from runtime.child.keeper import ChildKeeper
+from runtime.child.own import arguments
 from runtime.child.process import ChildProcess
 from runtime.config.video import VideoStream as Options
 from runtime.events import Events
@@ -22,11 +19,6 @@ from runtime.policy.worker.frames import FrameLayout
 from runtime.recording.video.encoders import Picture
 from runtime.recording.video.packets import PacketRing
 
-_HOUSE = Path(__file__).parent.parent.parent.parent
-# Not `-m`: that would find another `runtime` in the folder where the daemon was started.
-_BOOT = (
-    "import sys; sys.path[0] = sys.argv[1]; from runtime.recording.video.process import main; main(sys.argv[2])"
-)
 _WAITS_S = 4.0
 """So much video waits for a recorder that is slow or being replaced."""
 _CAPACITY_MIN = 1 << 20
@@ -59,25 +51,29 @@ class VideoStream:
         self._camera = camera
         self._events = events
         settings = {"codec": options.codec, "camera_rate": rate, "picture": asdict(picture), "cpus": list(cpus)}
-        self._arguments = (sys.executable, "-c", _BOOT, str(_HOUSE), json.dumps(settings))
-        self._task: asyncio.Task[None] | None = None
-        self._process: ChildProcess | None = None
+        self._keeper = ChildKeeper(
+            partial(arguments, "runtime.recording.video.process", settings),
+            self._on_message,
+            self._watch,
+            self._on_failed,
+            camera.descriptor,
+            (self.ring.descriptor,),
+            longest_s=_RETRY_MAX_S,
+            grace_s=_CLOSE_S,
+        )
 
     @property
     def pid(self) -> int | None:
         """The process, None while there is none."""
-        return self._process.pid if self._process is not None else None
+        return self._keeper.pid
 
     def start(self) -> None:
         """Begin, on the running event loop."""
-        self._task = asyncio.create_task(self._keep_running())
+        self._keeper.start()
 
     async def close(self) -> None:
         """End the process; what it has encoded is the recorder's."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._keeper.close()
 
     def status(self) -> dict[str, Any]:
         """For `reflexctl status`."""
@@ -88,32 +84,9 @@ class VideoStream:
             "failed": self.failed or None,
         }
 
-    async def _keep_running(self) -> None:
-        backoff = Backoff(longest_s=_RETRY_MAX_S)
-        with ThreadPoolExecutor(1, "video-spawn") as executor:
-            while True:
-                self.failed = await self._run_process(executor, backoff)
-                wait_s = backoff.failed(time.monotonic_ns())
-                name = self._camera.name
-                self._events.emit(
-                    "recording.video_failed",
-                    f"nothing is recorded of camera {name}: {self.failed}; next attempt in {wait_s:g} s",
-                    level="error",
-                    camera=name,
-                    reason=self.failed,
-                )
-                await asyncio.sleep(wait_s)
-
-    async def _run_process(self, executor: ThreadPoolExecutor, backoff: Backoff) -> str:
-        """One life of the process. Returns how it ended."""
-        try:
-            process = await ChildProcess.start(
-                self._arguments, self._camera.descriptor, executor, self._on_message, (self.ring.descriptor,)
-            )
-        except OSError as error:
-            return f"its encoder cannot start: {error}"
-        backoff.ready(time.monotonic_ns())
-        self._process = process
+    async def _watch(self, process: ChildProcess) -> str:
+        """Look after one life of the process. Returns why it must be replaced, empty when it has ended."""
+        self._keeper.ready()
         try:
             hangs_s = max(_HANGS_S, 3 / self.rate)
             while not process.exited.done():
@@ -121,11 +94,20 @@ class VideoStream:
                 await asyncio.wait({process.exited}, timeout=hangs_s)
                 if self.ring.frames == encoded and self._camera.frames > shown and not process.exited.done():
                     return f"its encoder has given nothing back for {hangs_s:g} s"
+            return ""
         finally:
-            self._process = None
             self.encoder = ""
-            await process.close(_CLOSE_S)
-        return "; ".join([*process.last_words()[-1:], process.exited.result()])
+
+    def _on_failed(self, cause: str, wait_s: float) -> None:
+        self.failed = cause
+        name = self._camera.name
+        self._events.emit(
+            "recording.video_failed",
+            f"nothing is recorded of camera {name}: {cause}; next attempt in {wait_s:g} s",
+            level="error",
+            camera=name,
+            reason=cause,
+        )
 
     def _on_message(self, message: bytes) -> None:
         try:

@@ -67,8 +67,12 @@ class Store:
                 client["default_headers"] = {"Authorization": os.environ[AUTHORIZATION]}
             options["client_options"] = client
             options["retry_config"] = {"max_retries": retries, "retry_timeout": timedelta(seconds=_RETRY_S)}
-        if self._scheme == "s3":
-            given = {"endpoint": endpoint, "region": region}
+        given = {"endpoint": endpoint, "region": region}
+        if self._scheme == "az":
+            # The library wants the account apart, and the container in its place.
+            given = {"endpoint": endpoint, "account_name": urlsplit(url).netloc}
+            url = f"az:/{urlsplit(url).path}"
+        if self._scheme in ("s3", "az"):
             options["config"] = {key: value for key, value in given.items() if value is not None}
         try:
             self._store: Any = from_url(url, **options)
