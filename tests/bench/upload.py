@@ -70,8 +70,7 @@ async def spool(place: Place, root: Path) -> tuple[float, float]:
     spool.start()
     while spool.status is None or spool.status["upload"] is None:  # all day it is quiet: it only looks
         await asyncio.sleep(0.05)
-    assert spool._process is not None
-    memory = Path(f"/proc/{spool._process.pid}/status")
+    memory = Path(f"/proc/{spool.pid}/status")
     started = time.monotonic()
     await spool.request("send_now")
     while any(root.glob("ready/*/*.mcap")):
