@@ -35,7 +35,7 @@ def _upload(upload: Mapping[str, Any] | None) -> list[str]:
         lines[0] += f", {size(upload['rate_bps'])}/s"
     if upload["eta_s"] is not None:
         lines[0] += f", done in {duration(upload['eta_s'])}"
-    if now := upload["now"]:
+    for now in upload["now"]:
         part = min(1.0, now["sent"] / max(now["bytes"], 1))
         lines.append(f"[{'#' * round(part * _BAR):-<{_BAR}}] {part:.0%} of {now['segment']}")
     if upload["restricted"]:

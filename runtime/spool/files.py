@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
@@ -89,13 +89,14 @@ class Files:
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize
 
-    def scan(self, folder: Path) -> Iterator[tuple[str, int]]:
-        """The files in a folder with their sizes, bytes."""
+    def scan(self, folder: Path, known: Container[str] = ()) -> Iterator[tuple[str, int]]:
+        """The files in a folder with their sizes, bytes; -1 for those in `known`, which costs far less."""
         with os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
                     if entry.is_file(follow_symlinks=False):
-                        yield entry.name, entry.stat(follow_symlinks=False).st_size
+                        size = -1 if entry.name in known else entry.stat(follow_symlinks=False).st_size
+                        yield entry.name, size
 
     def _sync_folder(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

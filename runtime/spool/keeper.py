@@ -33,14 +33,18 @@ class Keeper:
         self._tell = tell
         self._index = Index(None)
         self._facts: dict[str, Facts] = {}
+        self._seen: dict[tuple[State, Class], dict[str, Entry | None]] = {}
+        """What each file of each folder was at the last look; None for a foreign one."""
+        self._emptied: set[str] = set()
+        """Files in `lost` that take no room any more."""
         self._trouble: dict[str, str] = {}
         """What does not work at the moment, and is told already."""
         self.entries: list[Entry] = []
         """All segments that are whole, and all that were lost, as they were at the end of the last look."""
         self.open_bytes = 0
         """Size of what is being written."""
-        self.busy = ""
-        """Name of the segment that is on its way to the server: it does not go meanwhile."""
+        self.busy: set[str] = set()
+        """Names of the segments that are on their way to the server: they do not go meanwhile."""
 
     @property
     def trouble(self) -> list[str]:
@@ -127,15 +131,18 @@ class Keeper:
     # Room
 
     def _scan(self) -> None:
-        entries = [
-            entry
-            for state in State
-            for kind in Class
-            for file, size in self._files.scan(self._root / state / kind)
-            if (entry := parse(self._root, state, kind, file, size)) is not None
-        ]
+        seen = {(state, kind): self._entries_in(state, kind) for state in State for kind in Class}
+        entries = [entry for found in seen.values() for entry in found.values() if entry is not None]
         self._look_into(entries)
-        self.entries = entries
+        self._seen, self.entries = seen, entries
+
+    def _entries_in(self, state: State, kind: Class) -> dict[str, Entry | None]:
+        """What the files in a folder are. The names are asked for every time; the size of what is whole stays."""
+        before = self._seen.get((state, kind), {})
+        return {
+            file: before[file] if file in before else parse(self._root, state, kind, file, size)
+            for file, size in self._files.scan(self._root / state / kind, before)
+        }
 
     def _look_into(self, entries: list[Entry]) -> None:
         """Take the facts of all segments from the index, and have it forget the others."""
@@ -152,7 +159,7 @@ class Keeper:
             here = [entry for entry in self.entries if entry.reason is None]
             used = sum(entry.bytes for entry in here) + self.open_bytes
             free = self._files.free(self._root)
-            going = next_to_go([e for e in here if e.name != self.busy], used, free, self._caps)
+            going = next_to_go([e for e in here if e.name not in self.busy], used, free, self._caps)
             if going is None:
                 break
             entry, reason = going
@@ -183,11 +190,13 @@ class Keeper:
 
     def _finish_losses(self) -> None:
         """Those that were renamed and, because of a power cut or of the disk, not emptied."""
+        emptied = set()
         for kind in Class:
-            for file, size in list(self._files.scan(self._root / State.LOST / kind)):
-                lost = parse(self._root, State.LOST, kind, file, size)
-                if size and lost is not None:
+            for file, size in list(self._files.scan(self._root / State.LOST / kind, self._emptied)):
+                if size > 0 and (lost := parse(self._root, State.LOST, kind, file, size)) is not None:
                     self._finish_loss(lost)
+                emptied.add(file)
+        self._emptied = emptied
 
     def _finish_loss(self, lost: Entry) -> None:
         self._files.empty(lost.path)
@@ -211,12 +220,13 @@ class Keeper:
 
     def confirmed(self, entry: Entry) -> None:
         """The server has a segment, or knows of a loss. Raises OSError."""
-        self._scan()  # an operator may have marked it meanwhile
-        for now in self.entries:
-            if now.name == entry.name and now.state == entry.state:
-                state = State.SENT if now.reason is None else State.REPORTED
-                self._files.move(now.path, replace(now, state=state).path)
-        self._scan()
+        state = State.SENT if entry.reason is None else State.REPORTED
+        for there in (entry, replace(entry, kept=True)):  # an operator may have marked it meanwhile
+            if there.path.exists():
+                moved = replace(there, state=state)
+                self._files.move(there.path, moved.path)
+                others = [e for e in self.entries if (e.name, e.state) != (entry.name, entry.state)]
+                self.entries = [*others, moved]
 
     def keep(self, name: str) -> bool:
         """Never delete a segment; False when there is none of this name. Raises OSError."""

@@ -33,7 +33,10 @@ class Class(StrEnum):
     @property
     def worth(self) -> int:
         """0 for the least valuable class."""
-        return list(Class).index(self)
+        return _WORTH[self]
+
+
+_WORTH = {kind: number for number, kind in enumerate(Class)}
 
 
 class State(StrEnum):

@@ -1,116 +1,85 @@
-"""`python -m tests.bench.upload`: 500 MB of segments to a server, by the spool and by obstore alone, in turns.
+"""`python -m tests.bench.upload`: segments to a server, by the spool and by obstore alone, in turns.
 
-obstore alone puts each file with its own defaults; it does not ask for the key before, proves nothing, and syncs
-nothing. Servers: the S3-compatible one in a process of its own, nginx where it is installed, a local directory.
+obstore alone puts one file after the other with its own defaults; it does not ask for the key before, proves
+nothing, and syncs nothing ("durable": each file is synced). Servers: the S3-compatible one, nginx where it is
+installed, a local directory; with `--link` the first two are at the far end of a link with a rate and a delay.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import os
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.store import from_url
 
+from runtime.events import Events
 from runtime.spool.files import Files
-from runtime.spool.keeper import Keeper
 from runtime.spool.layout import Class, folders
-from runtime.spool.retention import Caps
-from runtime.spool.upload.store import AUTHORIZATION, Store
-from runtime.spool.upload.uploader import Rules, Uploader
+from runtime.spool.spool import Spool
+from tests.bench.shaped import shaped
 from tests.bench.surroundings import machine, save
-from tests.spool import nginx
-from tests.spool.server import BUCKET, CREDENTIALS
-
-_S3 = ("127.0.0.1", 5871)
-Place = tuple[str, str | None]
-"""Address of a server, and its endpoint."""
+from tests.bench.upload_servers import ENVIRONMENT, LOOPBACK, SERVERS, Place, sync
 
 
-@contextmanager
-def s3(folder: Path) -> Iterator[Place]:
-    """The server without its slow link: moto alone."""
-    words = [sys.executable, "-m", "moto.server", "-H", _S3[0], "-p", str(_S3[1])]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = "http://{}:{}".format(*_S3)
-    try:
-        bucket = from_url(f"s3://{BUCKET}", config={"endpoint": endpoint}, client_options={"allow_http": True})
-        deadline = time.monotonic() + 60
-        while subprocess.run(
-            ["curl", "-sf", "-X", "PUT", f"{endpoint}/{BUCKET}"], stdout=subprocess.DEVNULL
-        ).returncode:
-            assert time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.1)
-        assert list(bucket.list()) == []
-        yield f"s3://{BUCKET}", endpoint
-    finally:
-        server.kill()
-        server.wait()
-
-
-@contextmanager
-def http(folder: Path) -> Iterator[Place]:
-    server = nginx.Nginx(folder / "nginx")
-    try:
-        yield server.url, None
-    finally:
-        server.close()
-
-
-@contextmanager
-def directory(folder: Path) -> Iterator[Place]:
-    yield f"file://{folder}/server", None
-
-
-def alone(place: Place, root: Path) -> float:
-    """Seconds that the library alone takes for all files of a spool."""
-    url, endpoint = place
-    options: dict[str, Any] = {}
-    if url.startswith("file"):
-        options["mkdir"] = True
-    else:
-        options["client_options"] = {"allow_http": True}
-    if url.startswith("http"):
-        options["client_options"]["default_headers"] = {"Authorization": nginx.AUTHORIZATION}
-    if endpoint is not None:
-        options["config"] = {"endpoint": endpoint, "region": "us-east-1"}
-    store = from_url(url, **options)
-    multipart = None if not url.startswith("http") else False  # HTTP has none
+def alone(place: Place, root: Path, durable: bool) -> float:
+    """Seconds that the library alone takes for all files of a spool. `durable`: until they are on the disk."""
+    store = place.store()
+    folder = Path(place.url.removeprefix("file://"), "alone")
+    multipart = False if place.url.startswith("http") else None  # HTTP has none
     started = time.monotonic()
     for path in sorted(root.glob("ready/*/*.mcap")):
         obstore.put(store, f"alone/{path.name}", path, use_multipart=multipart)
+        if durable:
+            for written in (folder / path.name, folder):
+                sync(written)
     return time.monotonic() - started
 
 
-async def spool(place: Place, root: Path) -> float:
-    """Seconds until all are in `sent`."""
-    url, endpoint = place
-    keeper = Keeper(root, Caps(10**12, 0), Files(), lambda *told, **fields: None)
-    keeper.begin()
-    keeper.look()
-    store = Store(url, endpoint, "us-east-1", "checksum", None)
-    rules = Rules("f", "r", dict.fromkeys(Class, "always"), (), ())
-    uploader = Uploader(store, rules, keeper, asyncio.Lock(), lambda *told, **fields: None)
+async def spool(place: Place, root: Path) -> tuple[float, float]:
+    """Seconds until all are in `sent`; the most memory that the spool's process has had, 10^6 bytes."""
+    upload = {
+        "url": place.url,
+        "endpoint": place.endpoint,
+        "region": "us-east-1",
+        "fleet": "f",
+        "rate": None,
+        "quiet_hours": ["00:00-12:00", "12:00-00:00"],
+        "metered": [],
+        "confirm": "checksum",
+        "when": dict.fromkeys(map(str, Class), "unmetered"),
+    }
+    settings = {
+        "directory": str(root),
+        "size_max": 10**12,
+        "free_min": 0,
+        "cpus": [],
+        "robot": "r",
+        "upload": upload,
+    }
+    events = Events()
+    spool = Spool(events, settings)
+    spool.start()
+    while spool.status is None or spool.status["upload"] is None:  # all day it is quiet: it only looks
+        await asyncio.sleep(0.05)
+    memory = Path(f"/proc/{spool.pid}/status")
     started = time.monotonic()
-    task = asyncio.create_task(uploader.run())
+    await spool.request("send_now")
     while any(root.glob("ready/*/*.mcap")):
-        assert not task.done(), task
-        await asyncio.sleep(0.005)
-    took = time.monotonic() - started
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return took
+        assert not events.counts["upload.failed"], list(events.recent)
+        await asyncio.sleep(0.01)
+    took_s = time.monotonic() - started
+    peak = next(line for line in memory.read_text().splitlines() if line.startswith("VmHWM"))
+    await spool.close()
+    return took_s, int(peak.split()[1]) * 1024 / 1e6
 
 
 def fill(root: Path, total: int, each: int) -> None:
@@ -118,30 +87,30 @@ def fill(root: Path, total: int, each: int) -> None:
     Files().prepare(folders(root))
     for number in range(total // each):
         (root / f"ready/bulk/r-{number:04d}.mcap").write_bytes(os.urandom(each))
+    os.sync()
 
 
 def measure(place: Place, folder: Path, total: int, each: int, rounds: int) -> dict[str, Any]:
-    ours, theirs = [], []
+    """In turns: who goes first changes, and the ratio is the median of those of the rounds."""
+    found: dict[str, list[float]] = {"spool": [], "alone": [], "durable": [], "memory": []}
+    ways = ["spool", "alone"] + ["durable"] * place.url.startswith("file")
     for number in range(rounds):
         root = folder / f"spool{number}"
         fill(root, total, each)
-        order = (True, False) if number % 2 else (False, True)
-        for mine in order:
-            if mine:
-                root_now = root
-                ours.append(asyncio.run(spool(place, root_now)))
+        for way in ways if number % 2 else reversed(ways):
+            if way == "spool":
+                took_s, memory = asyncio.run(spool(place, root))
+                found["memory"].append(memory)
                 for path in root.glob("sent/*/*.mcap"):
                     path.rename(root / "ready" / "bulk" / path.name)
             else:
-                theirs.append(alone(place, root))
-    rates = [total / 1e6 / statistics.median(times) for times in (ours, theirs)]
-    return {
-        "spool_s": ours,
-        "alone_s": theirs,
-        "spool_mbps": rates[0],
-        "alone_mbps": rates[1],
-        "ratio": rates[0] / rates[1],
-    }
+                took_s = alone(place, root, durable=way == "durable")
+            found[way].append(total / 1e6 / took_s)
+        shutil.rmtree(root)
+    row: dict[str, Any] = {f"{way}_mbps": found[way] for way in ways} | {"memory_mb": max(found["memory"])}
+    for way in ways[1:]:
+        row[f"of_{way}"] = statistics.median(a / b for a, b in zip(found["spool"], found[way], strict=True))
+    return row
 
 
 def main() -> None:
@@ -150,22 +119,37 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--each", type=int, nargs="+", default=[5, 50], help="size of a segment, MB")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
     parser.add_argument(
-        "--servers", nargs="+", choices=("s3", "nginx", "directory"), default=("s3", "nginx", "directory")
+        "--link", help="rate of a link to the servers, as tc writes it, such as 100mbit; needs root"
     )
+    parser.add_argument("--round-trip", type=float, default=0.02, help="of this link, s")
     arguments = parser.parse_args()
-    os.environ |= CREDENTIALS | {AUTHORIZATION: nginx.AUTHORIZATION}
-    servers = {"s3": s3, "nginx": http, "directory": directory}
-    if nginx.NGINX is None:
-        del servers["nginx"]
+    os.environ |= ENVIRONMENT
     found: dict[str, Any] = {}
-    print("| server | segments of, MB | spool, MB/s | obstore alone, MB/s | ratio |\n|---|---|---|---|---|")
-    for name, each in itertools.product(servers.keys() & set(arguments.servers), arguments.each):
-        with tempfile.TemporaryDirectory() as folder, servers[name](Path(folder)) as place:
-            row = measure(place, Path(folder), arguments.megabytes * 10**6, each * 10**6, arguments.rounds)
-        found[f"{name} {each}"] = row
-        print(f"| {name} | {each} | {row['spool_mbps']:.0f} | {row['alone_mbps']:.0f} | {row['ratio']:.2f} |")
-    save("upload", {"machine": machine(), **found})
+    print(
+        "| server | segments, MB | spool, MB/s | obstore alone, MB/s | ratio | durable, MB/s | ratio | RSS, MB |"
+    )
+    with ExitStack() as stack:
+        at = LOOPBACK
+        if arguments.link is not None:
+            at = stack.enter_context(shaped(arguments.link, arguments.round_trip))
+        for name in arguments.servers:
+            if name == "directory" and at != LOOPBACK:
+                continue
+            for each in arguments.each:
+                with tempfile.TemporaryDirectory() as folder, SERVERS[name](Path(folder), at) as place:
+                    row = measure(place, Path(folder), arguments.megabytes * 10**6, each * 10**6, arguments.rounds)
+                found[f"{name} {each}"] = row
+                cells = [name, each, *(f"{statistics.median(row[k]):.0f}" for k in ("spool_mbps", "alone_mbps"))]
+                cells.append(f"{row['of_alone']:.2f}")
+                if "of_durable" in row:
+                    cells += [f"{statistics.median(row['durable_mbps']):.0f}", f"{row['of_durable']:.2f}"]
+                else:
+                    cells += ["", ""]
+                print("|", *(f"{cell} |" for cell in [*cells, f"{row['memory_mb']:.0f}"]))
+                sys.stdout.flush()
+    save(f"upload-{arguments.link}" if arguments.link else "upload", {"machine": machine(), **found})
 
 
 if __name__ == "__main__":

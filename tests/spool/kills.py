@@ -58,7 +58,6 @@ async def kill_at_random(root: Path, kills: int, seed: int) -> dict[str, Any]:
 async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict[str, Any]:
     generator = random.Random(seed)
     events, trace = Events(), make_trace(capacity=50_000)
-    recorder = Recorder(trace, events, root, "r", KeepRules(segment_s=_SEGMENT_S), {}, sync_s=_SYNC_S)
     settings = {
         "directory": str(root),
         "size_max": 10**12,
@@ -67,11 +66,12 @@ async def _kill_at_random(root: Path, kills: int, seed: int, link: Link) -> dict
         "robot": "r",
         "upload": upload(link.url),
     }
-    spool = Spool(events, settings)
     with (
         mock.patch.multiple(recorder_module, _RETRY_MAX_S=0.2),
         mock.patch.multiple(spool_module, _RETRY_MAX_S=0.2),
     ):
+        recorder = Recorder(trace, events, root, "r", KeepRules(segment_s=_SEGMENT_S), {}, sync_s=_SYNC_S)
+        spool = Spool(events, settings)
         recorder.start()
         spool.start()
         writing = asyncio.create_task(_write(trace))

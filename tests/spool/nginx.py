@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +30,7 @@ http {{
     uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;
     client_max_body_size 64m;
     server {{
-        listen 127.0.0.1:{port};
+        listen {host}:{port};
         root {folder}/objects;
         location / {{
             {more}
@@ -47,13 +48,15 @@ _READY_S = 30.0
 class Nginx:
     """Runs until it is closed; its files are in `folder/objects`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", inside: Sequence[str] = ()) -> None:
+        """`inside`: what its command line begins with, to run in the network namespace that has `host`."""
+        self._host, self._inside = host, inside
         self.objects = folder / "objects"
         self.objects.mkdir(parents=True)
         (folder / "passwords").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http://{host}:{self._port}"
         self._folder = folder
         self.start()
 
@@ -62,13 +65,15 @@ class Nginx:
         assert NGINX is not None
         user = "user root;" if os.geteuid() == 0 else ""
         config = self._folder / "nginx.conf"
-        config.write_text(_CONFIG.format(user=user, folder=self._folder, port=self._port, more=more))
+        config.write_text(
+            _CONFIG.format(user=user, folder=self._folder, host=self._host, port=self._port, more=more)
+        )
         self._process = subprocess.Popen(
-            [NGINX, "-p", self._folder, "-c", config, "-e", self._folder / "error.log"]
+            [*self._inside, NGINX, "-p", self._folder, "-c", config, "-e", self._folder / "error.log"]
         )
         deadline = time.monotonic() + _READY_S
         while True:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+            with suppress(OSError), socket.create_connection((self._host, self._port)):
                 return
             assert self._process.poll() is None, (self._folder / "error.log").read_text()
             assert time.monotonic() < deadline, "nginx does not listen"

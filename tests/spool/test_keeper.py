@@ -238,6 +238,25 @@ def test_the_folder_gone_and_back(bench: Bench, tmp_path: Path) -> None:
     assert bench.keeper.status()["ready"]["bulk"]["segments"] == 1
 
 
+def test_what_somebody_else_does_between_two_looks_is_seen(bench: Bench) -> None:
+    for number in range(5):
+        bench.put(f"ready/bulk/r-{number}.mcap")
+    bench.put("lost/bulk/r-9.7.size_max", b"")
+    bench.keeper.look()
+    (bench.root / "ready/bulk/r-0.mcap").unlink()
+    (bench.root / "ready/bulk/r-1.mcap").rename(bench.root / "ready/safety/r-1.mcap")
+    (bench.root / "ready/bulk/r-2.mcap").rename(bench.root / "sent/bulk/r-2.mcap")
+    (bench.root / "ready/bulk/r-3.mcap").rename(bench.root / "ready/bulk/r-3.keep.mcap")
+    (bench.root / "lost/bulk/r-9.7.size_max").rename(bench.root / "reported/bulk/r-9.7.size_max")
+    bench.put("ready/bulk/r-5.mcap", SAFETY)
+    bench.keeper.look()
+    other = Bench(bench.root).keeper
+    other.begin()
+    other.look()
+    assert sorted(bench.keeper.entries, key=str) == sorted(other.entries, key=str)
+    assert bench.keeper.status() == other.status()
+
+
 def test_one_keeper_at_a_time(tmp_path: Path) -> None:
     first = Files().claim(tmp_path)
     assert first is not None

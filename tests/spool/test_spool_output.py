@@ -17,7 +17,7 @@ TOLD: dict[str, Any] = {
     "upload": {
         "segments": 2,
         "bytes": 2_000_000,
-        "now": {"segment": "arm-1", "bytes": 2_000_000, "sent": 1_000_000},
+        "now": [{"segment": "arm-1", "bytes": 2_000_000, "sent": 1_000_000}],
         "rate_bps": 100_000,
         "eta_s": 20,
         "restricted": True,

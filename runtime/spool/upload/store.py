@@ -6,21 +6,20 @@ import asyncio
 import hashlib
 import os
 import re
-import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from runtime.link.budget import TokenBucket
 from runtime.spool.upload.sums import Sums
+from runtime.spool.upload.turns import Rank, Turns
 
 AUTHORIZATION = "UPLOAD_AUTHORIZATION"
 """The environment variable with the header of this name for plain HTTP."""
-_BLOCK = 2 * 1024 * 1024
+_BLOCK = 512 * 1024
 _TIMEOUT_S = 300
-"""A part needs a link of 30 kB/s."""
+"""A part needs a link of 60 kB/s; after a failure, when one goes at a time, of 30 kB/s."""
 _RETRY_S = 60
 _CHECKSUM = re.compile(r"[0-9a-f]{32}")
 _CHECKSUM_SCHEMES = ("s3", "gs")
@@ -52,9 +51,11 @@ class Store:
         self._obstore: Any = obstore
         self._scheme = urlsplit(url).scheme
         self._read_back = confirm == "read_back"
-        self._bucket = None if rate_bps is None else TokenBucket(rate_bps, rate_bps, time.monotonic())
+        self.needs_md5 = self._scheme in _CHECKSUM_SCHEMES and not self._read_back
+        """Whether `Sums` have to hold an MD5: the server proves by it what it has."""
+        self._turns = Turns(rate_bps)
         self._folder = Path(unquote(urlsplit(url).path))
-        self._known: set[Path] = set()
+        self._named: set[Path] = set()
         """Folders of a local directory whose own names are on the disk."""
         options: dict[str, Any] = {}
         if self._scheme == "file":
@@ -82,14 +83,16 @@ class Store:
         """Whether it is proven that the server has exactly this content. Raises UploadError."""
         return not await self._ask(self._doubt(key, sums))
 
-    async def put(self, key: str, data: bytes, sums: Sums) -> None:
-        """Write an object, and return when the server has proven that it has it. Raises UploadError."""
-        if self._bucket is not None:
-            while wait_s := self._bucket.wait(time.monotonic()):
-                await asyncio.sleep(wait_s)
-            self._bucket.take(len(data))
-        told = await self._ask(self._obstore.put_async(self._store, key, data, use_multipart=False))
-        if self._checksum(told) != sums.md5 and (doubt := await self._ask(self._doubt(key, sums))):
+    async def put(self, key: str, content: Callable[[], bytes], sums: Sums, rank: Rank) -> None:
+        """Write an object when its turn comes, and return when the server has proven that it has it.
+
+        `content` is called in a thread, when the turn has come. Raises UploadError, and what `content` raises."""
+        async with self._turns.turn(rank, sums.size):
+            data = await asyncio.to_thread(content)
+            told = await self._ask(self._obstore.put_async(self._store, key, data, use_multipart=False))
+        # Another content goes over the link meanwhile.
+        etag = self._checksum(told)
+        if (not etag or etag != sums.md5) and (doubt := await self._ask(self._doubt(key, sums))):
             raise UploadError(doubt)
 
     async def _ask(self, request: Awaitable[Any]) -> Any:
@@ -101,46 +104,75 @@ class Store:
     def _checksum(self, told: Mapping[str, Any]) -> str:
         """The MD5 by which the server itself knows a content; empty when it does not say."""
         etag = str(told.get("e_tag") or "").strip('"')
-        known = self._scheme in _CHECKSUM_SCHEMES and not self._read_back and _CHECKSUM.fullmatch(etag)
-        return etag if known else ""
+        return etag if self.needs_md5 and _CHECKSUM.fullmatch(etag) else ""
 
     async def _doubt(self, key: str, sums: Sums) -> str:
         """Why it is not proven that the server has exactly this content; empty when it is."""
         try:
-            head = await self._obstore.head_async(self._store, key)
+            if self._scheme == "file":
+                return await asyncio.to_thread(self._doubt_on_disk, key, sums)
+            if self.needs_md5:
+                head = await self._obstore.head_async(self._store, key)
+                if doubt := _wrong_size(key, head["size"], sums):
+                    return doubt
+                if etag := self._checksum(head):
+                    return "" if etag == sums.md5 else _wrong_checksum(key, etag, sums)
+            found = await self._obstore.get_async(self._store, key)
         except (FileNotFoundError, self._obstore.exceptions.NotFoundError):
             return f"the server does not have {key}"
-        if head["size"] != sums.size:
-            return f"the server has {head['size']} bytes of {key}, expected {sums.size}"
-        if etag := self._checksum(head):
-            if etag == sums.md5:
-                return ""
-            return (
-                f"the server's checksum of {key} is {etag}, expected {sums.md5}; if the bucket is encrypted with "
-                'keys of its own, set upload.confirm = "read_back"'
-            )
-        if self._scheme == "file":
-            await asyncio.to_thread(self._sync, self._folder / key)
+        if doubt := _wrong_size(key, found.meta["size"], sums):
+            return doubt
         hashed = hashlib.sha256()
-        async for block in (await self._obstore.get_async(self._store, key)).stream(min_chunk_size=_BLOCK):
-            hashed.update(bytes(block))
-        return "" if hashed.hexdigest() == sums.sha256 else f"the server gives back another content of {key}"
+        async for block in found.stream(min_chunk_size=_BLOCK):
+            hashed.update(block)
+        return _wrong_content(key, hashed.hexdigest(), sums)
 
-    def _sync(self, path: Path) -> None:
-        """A file that was written here is on the disk, and will be read from there."""
-        with path.open("rb") as file:
+    def _doubt_on_disk(self, key: str, sums: Sums) -> str:
+        """The same for a local directory: the file is written to the disk, and read from there.
+
+        A sync alone is the disk's word that it took the bytes; only what comes back shows a bad cable, a stick
+        that is smaller than it says, or a server of network files that keeps something else."""
+        path = self._folder / key
+        with path.open("rb", buffering=0) as file:
+            if doubt := _wrong_size(key, os.fstat(file.fileno()).st_size, sums):
+                return doubt
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        folder = path.parent
-        self._known.discard(folder)  # it has a new name in it
-        while folder.is_relative_to(self._folder) and folder not in self._known:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._known.add(folder)
-            folder = folder.parent
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        self._sync_names(path)
+        return _wrong_content(key, found, sums)
+
+    def _sync_names(self, path: Path) -> None:
+        """The name of a file, and those of its folders, are on the disk. Callable from any thread."""
+        _sync_folder(path.parent)
+        inside = [folder for folder in path.parents if self._folder in folder.parents]
+        outer = [folder for folder in inside if folder not in self._named]
+        for folder in outer:
+            _sync_folder(folder.parent)
+        self._named.update(outer)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _wrong_size(key: str, found: int, sums: Sums) -> str:
+    return "" if found == sums.size else f"the server has {found} bytes of {key}, expected {sums.size}"
+
+
+def _wrong_checksum(key: str, etag: str, sums: Sums) -> str:
+    return (
+        f"the server's checksum of {key} is {etag}, expected {sums.md5}; if the bucket is encrypted with "
+        'keys of its own, set upload.confirm = "read_back"'
+    )
+
+
+def _wrong_content(key: str, sha256: str, sums: Sums) -> str:
+    return "" if sha256 == sums.sha256 else f"the server gives back another content of {key}"
 
 
 def redacted(text: str, environment: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Sends what waits, one after the other, for as long as the spool's process runs."""
+"""Sends what waits, a few segments at a time, for as long as the spool's process runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 from runtime.child.backoff import Backoff
 from runtime.spool.keeper import Keeper, Tell
 from runtime.spool.layout import Class, Entry, State
-from runtime.spool.upload import choice, manifest
+from runtime.spool.upload import choice
+from runtime.spool.upload.rate import Rate
 from runtime.spool.upload.store import Store, UploadError
-from runtime.spool.upload.sums import FileSums, Sums, read_part
+from runtime.spool.upload.transfer import Transfer
 
+_AT_ONCE = 4
+"""Segments on their way: while the contents of two go over the link, two are asked for or proven."""
 _FIRST_S, _LONGEST_S = 1.0, 300.0
 _LOOK_S = 1.0
-_RATE_OF_S = 60.0
-"""The rate that is told is an average over about so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Rules:
 
 
 class Uploader:
-    """One segment at a time; nothing is marked as sent before the store has proven it."""
+    """Begins what comes next; nothing is marked as sent before the store has proven it."""
 
     def __init__(self, store: Store, rules: Rules, keeper: Keeper, lock: asyncio.Lock, tell: Tell) -> None:
         """`lock` is held around every use of the keeper."""
@@ -50,58 +51,61 @@ class Uploader:
         self._lock = lock
         self._tell = tell
         self._backoff = Backoff(_FIRST_S, _LONGEST_S, healthy_s=0.0)
-        self._poke = asyncio.Event()
+        self._wait_until_s = 0.0
+        """On the monotonic clock; nothing is begun before, because of a failure."""
+        self._wake = asyncio.Event()
+        self._going: dict[str, Transfer] = {}
+        """By the name of the segment."""
         self._failed: set[str] = set()
         self._urgent: set[str] = set()
         self._trouble = ""
-        self._now: dict[str, Any] | None = None
-        self._ahead: tuple[Entry, asyncio.Task[FileSums | None]] | None = None
-        """The segment that is probably next; its sums are taken while another one is on its way."""
-        self._rate_bps = 0.0
+        self._failures = 0
+        self._rate = Rate()
 
     def send_now(self) -> int:
         """Send what waits now in spite of quiet hours, metered links and back-off. Returns how many that are."""
         names = {e.name for e in self._keeper.entries if e.state == State.READY and self._goes(e.kind)}
         self._urgent |= names
-        self._poke.set()
+        self._wait_until_s = 0.0
+        self._wake.set()
         return len(names)
 
     async def run(self) -> None:
         """Send, until cancelled."""
-        while True:
-            entry = self._next()
-            if entry is None:
-                await self._pause(_LOOK_S)
-                continue
-            try:
-                await self._send(entry)
-            except (UploadError, OSError) as error:
-                if entry.reason is None and not entry.path.exists():
-                    await self._pause(_LOOK_S)  # kept, or gone: the next look tells
-                    continue
-                self._failed.add(entry.name)
-                # Jitter: a fleet that has lost the same server does not come back in the same second.
-                wait_s = self._backoff.failed(time.monotonic_ns()) * random.uniform(0.5, 1.0)
-                self._complain(f"{entry.name} is not sent: {error}")
-                await self._pause(wait_s)
-            else:
-                self._failed.clear()
-                self._urgent.discard(entry.name)
-                self._backoff.ready(time.monotonic_ns())
-                if self._trouble:
-                    self._trouble = ""
-                    self._tell("upload.back", "recordings are sent again", "info")
-            finally:
-                self._now = None
-                self._keeper.busy = ""
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                self._wake.clear()
+                while (entry := self._next()) is not None:
+                    tasks.add(asyncio.create_task(self._carry(self._begin(entry))))
+                left_s = self._wait_until_s - time.monotonic()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left_s, _LOOK_S) if left_s > 0 else _LOOK_S):
+                        await self._wake.wait()
+                for task in [task for task in tasks if task.done()]:
+                    tasks.remove(task)
+                    task.result()  # what nobody expected
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _next(self) -> Entry | None:
-        waiting = [entry for entry in self._keeper.entries if entry.name not in self._failed]
-        found = choice.next_to_send(waiting, self._rules.when, self._restricted(), self._urgent)
+        """What to begin now. Whoever is worth more does not wait until something of less worth has arrived."""
+        if time.monotonic() < self._wait_until_s:
+            return None
+        waiting = [entry for entry in self._keeper.entries if entry.name not in self._going]
+        found = self._choose([entry for entry in waiting if entry.name not in self._failed])
         if found is None and self._failed:
             self._failed.clear()
-            found = choice.next_to_send(self._keeper.entries, self._rules.when, self._restricted(), self._urgent)
-        return found
+            found = self._choose(waiting)
+        if found is None:
+            return None
+        ahead = sum(transfer.entry.kind.worth >= found.kind.worth for transfer in self._going.values())
+        return found if ahead < (1 if self._trouble else _AT_ONCE) else None
+
+    def _choose(self, waiting: list[Entry]) -> Entry | None:
+        return choice.next_to_send(waiting, self._rules.when, self._restricted(), self._urgent)
 
     def _restricted(self) -> bool:
         rules = self._rules
@@ -110,73 +114,69 @@ class Uploader:
     def _goes(self, kind: Class) -> bool:
         return self._rules.when[kind] != "never"
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._poke.wait(), seconds)
-        self._poke.clear()
+    def _begin(self, entry: Entry) -> Transfer:
+        if not self._going:
+            self._rate.begin(time.monotonic())
+        transfer = Transfer(entry, self._store, self._rules.fleet, self._rules.robot, self._has_passed)
+        self._going[entry.name] = transfer
+        self._keeper.busy.add(entry.name)
+        return transfer
 
-    async def _send(self, entry: Entry) -> None:
-        if entry.reason is not None:
-            await self._report(entry)
+    async def _carry(self, transfer: Transfer) -> None:
+        entry, failures = transfer.entry, self._failures
+        try:
+            await self._send(transfer)
+        except (UploadError, OSError) as error:
+            if entry.reason is None and not entry.path.exists():
+                await asyncio.sleep(_LOOK_S)  # kept, or gone: the next look tells
+            else:
+                self._has_failed(entry, error, known=failures != self._failures)
+        else:
+            self._urgent.discard(entry.name)
+            # What was begun before the last failure does not tell that it goes again.
+            if failures == self._failures:
+                self._has_worked()
+        finally:
+            del self._going[entry.name]
+            self._keeper.busy.discard(entry.name)
+            self._wake.set()
+
+    async def _send(self, transfer: Transfer) -> None:
+        entry = transfer.entry
+        told = None
+        if entry.reason is None:
+            told = await transfer.send(self._keeper.facts(entry))
+        else:
+            await transfer.report()
+        async with self._lock:
+            await asyncio.to_thread(self._keeper.confirmed, entry)
+        if told is not None:
+            self._rate.take(time.monotonic())
+            took_s = told.pop("took_s")
+            text = f"{entry.name} is on the server, {told['bytes']} bytes in {took_s:.1f} s"
+            self._tell("upload.sent", text, "info", **told)
+
+    def _has_passed(self, count: int) -> None:
+        self._rate.add(count)
+        self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
+
+    def _has_worked(self) -> None:
+        self._failed.clear()
+        self._backoff.ready(time.monotonic_ns())
+        if self._trouble:
+            self._trouble = ""
+            self._tell("upload.back", "recordings are sent again", "info")
+
+    def _has_failed(self, entry: Entry, error: Exception, known: bool) -> None:
+        """`known`: something else that was on its way has failed meanwhile; that is one trouble, not two."""
+        self._failed.add(entry.name)
+        if known:
             return
-        self._keeper.busy = entry.name
-        self._now = {"segment": entry.name, "bytes": entry.bytes, "sent": 0}
-        started = time.monotonic()
-        sums = await self._sums(entry)
-        self._look_ahead(entry)
-        facts = self._keeper.facts(entry)
-        fleet, robot = self._rules.fleet, self._rules.robot
-        key = manifest.key(fleet, robot, entry, facts, sums)
-        about = manifest.manifest(key, fleet, robot, entry, facts, sums)
-        sent = 0
-        # The manifest goes last: where it is, everything is.
-        if not await self._store.has(f"{key}.json", Sums.of(about)):
-            sent = await self._send_parts(entry, manifest.part_keys(key, sums), sums)
-            await self._store.put(f"{key}.json", about, Sums.of(about))
-        async with self._lock:
-            await asyncio.to_thread(self._keeper.confirmed, entry)
-        took_s = max(time.monotonic() - started, 1e-3)
-        if sent:  # it may have been there before a restart
-            weight = min(1.0, took_s / _RATE_OF_S) if self._rate_bps else 1.0
-            self._rate_bps += weight * (sent / took_s - self._rate_bps)
-        text = f"{entry.name} is on the server, {sums.size} bytes in {took_s:.1f} s"
-        self._tell("upload.sent", text, "info", segment=entry.name, key=key, sha256=sums.sha256, bytes=sums.size)
-
-    async def _sums(self, entry: Entry) -> FileSums:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == entry and (found := await ahead[1]) is not None:
-            return found
-        return await asyncio.to_thread(FileSums.of, entry.path)
-
-    def _look_ahead(self, sending: Entry) -> None:
-        waiting = [e for e in self._keeper.entries if e.name != sending.name and e.name not in self._failed]
-        entry = choice.next_to_send(waiting, self._rules.when, self._restricted(), self._urgent)
-        if entry is not None and entry.reason is None:
-            self._ahead = entry, asyncio.create_task(_sums_or_none(entry))
-
-    async def _send_parts(self, entry: Entry, keys: list[str], sums: FileSums) -> int:
-        """Send what the server does not have yet. Returns how many bytes that were."""
-        assert self._now is not None
-        # They go in their order: those after the first that is not there are not there either.
-        resumed, sent = True, 0
-        for number, (key, part) in enumerate(zip(keys, sums.parts, strict=True)):
-            resumed = resumed and await self._store.has(key, part)
-            if not resumed:
-                await self._store.put(key, await asyncio.to_thread(read_part, entry.path, number), part)
-                sent += part.size
-                self._backoff.ready(time.monotonic_ns())  # a link that lets a part through deserves the next one
-            self._now["sent"] += part.size
-        return sent
-
-    async def _report(self, entry: Entry) -> None:
-        lost_ns = entry.path.stat().st_mtime_ns
-        key = manifest.loss_key(self._rules.fleet, self._rules.robot, entry, lost_ns)
-        about = manifest.loss(self._rules.fleet, self._rules.robot, entry)
-        await self._store.put(key, about, Sums.of(about))
-        async with self._lock:
-            await asyncio.to_thread(self._keeper.confirmed, entry)
-
-    def _complain(self, trouble: str) -> None:
+        self._failures += 1
+        # Jitter: a fleet that has lost the same server does not come back in the same second.
+        wait_s = self._backoff.failed(time.monotonic_ns()) * random.uniform(0.5, 1.0)
+        self._wait_until_s = time.monotonic() + wait_s
+        trouble = f"{entry.name} is not sent: {error}"
         # The name and the time in the message change with each attempt; what is told once is that it fails.
         if not self._trouble:
             self._tell("upload.failed", f"{trouble}; it is tried again", "warning")
@@ -184,21 +184,16 @@ class Uploader:
 
     def status(self) -> dict[str, Any]:
         """What waits and how it goes; see docs/control-socket.md."""
-        going = [e for e in self._keeper.entries if e.state == State.READY and self._goes(e.kind)]
-        left = sum(entry.bytes for entry in going) - (self._now["sent"] if self._now else 0)
+        waiting = [e for e in self._keeper.entries if e.state == State.READY and self._goes(e.kind)]
+        now = [transfer for transfer in self._going.values() if transfer.entry.reason is None]
+        left = max(sum(entry.bytes for entry in waiting) - sum(transfer.proven for transfer in now), 0)
+        rate_bps = self._rate.bps
         return {
-            "segments": len(going),
-            "bytes": max(left, 0),
-            "now": self._now,
-            "rate_bps": round(self._rate_bps),
-            "eta_s": round(left / self._rate_bps) if self._rate_bps and left > 0 else None,
+            "segments": len(waiting),
+            "bytes": left,
+            "now": [transfer.status() for transfer in now],
+            "rate_bps": round(rate_bps),
+            "eta_s": round(left / rate_bps) if rate_bps and left else None,
             "restricted": self._restricted(),
             "trouble": self._trouble or None,
         }
-
-
-async def _sums_or_none(entry: Entry) -> FileSums | None:
-    try:
-        return await asyncio.to_thread(FileSums.of, entry.path)
-    except OSError:  # told when its turn comes
-        return None

@@ -1,0 +1,91 @@
+"""The servers of `tests.bench.upload`: on loopback, or at the far end of a link with a rate and a delay."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from obstore.store import from_url
+
+from runtime.spool.upload.store import AUTHORIZATION
+from tests.bench.shaped import Shaped
+from tests.spool import nginx
+from tests.spool.server import BUCKET, CREDENTIALS
+
+_PORT = 5871
+_READY_S = 60.0
+LOOPBACK = Shaped("127.0.0.1", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`url`, `endpoint`: as in `[upload]`."""
+
+    url: str
+    endpoint: str | None = None
+
+    def store(self) -> Any:
+        """The library alone, with its own defaults."""
+        more: dict[str, Any] = {"client_options": {"allow_http": True}}
+        if self.url.startswith("file"):
+            return from_url(self.url, mkdir=True)
+        if self.endpoint is not None:
+            more["config"] = {"endpoint": self.endpoint, "region": "us-east-1"}
+        else:
+            more["client_options"]["default_headers"] = {"Authorization": nginx.AUTHORIZATION}
+        return from_url(self.url, **more)
+
+
+@contextmanager
+def s3(folder: Path, at: Shaped) -> Iterator[Place]:
+    """moto in a process of its own."""
+    words = [*at.inside, sys.executable, "-m", "moto.server", "-H", at.host, "-p", str(_PORT)]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    endpoint = f"http://{at.host}:{_PORT}"
+    try:
+        deadline = time.monotonic() + _READY_S
+        make = ["curl", "-sf", "-X", "PUT", f"{endpoint}/{BUCKET}"]
+        while subprocess.run(make, stdout=subprocess.DEVNULL).returncode:
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.1)
+        yield Place(f"s3://{BUCKET}", endpoint)
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def http(folder: Path, at: Shaped) -> Iterator[Place]:
+    """nginx, which takes PUT and proves nothing."""
+    server = nginx.Nginx(folder / "nginx", at.host, at.inside)
+    try:
+        yield Place(server.url)
+    finally:
+        server.close()
+
+
+@contextmanager
+def directory(folder: Path, at: Shaped) -> Iterator[Place]:
+    """The disk that the spool is on, too."""
+    assert at == LOOPBACK
+    yield Place(f"file://{folder}/server")
+
+
+SERVERS = {"s3": s3, "nginx": http, "directory": directory}
+if nginx.NGINX is None:
+    del SERVERS["nginx"]
+ENVIRONMENT = CREDENTIALS | {AUTHORIZATION: nginx.AUTHORIZATION}
+
+
+def sync(path: Path) -> None:
+    """A file or a folder is on the disk, as a copy is that one may rely on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
