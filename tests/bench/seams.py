@@ -22,8 +22,9 @@ from typing import Any, cast
 import numpy as np
 
 from drivers.state import JointState
-from runtime.config.models import Realtime
+from runtime.config.models import Realtime as Options
 from runtime.control.histogram import Histogram
+from runtime.control.realtime import Realtime
 from runtime.control.seams.strategy import Name, strategy
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
@@ -70,17 +71,18 @@ async def _measure() -> list[dict[str, Any]]:
 
 @contextmanager
 def _real_time() -> Iterator[None]:
-    """The priority that the tick's thread has, where it is to be had."""
-    priority = os.sched_param(Realtime().priority)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, priority)
-    except OSError:
-        print("no real-time priority: seams are measured without", file=sys.stderr)
+    """What the daemon does for its loop, as far as it is to be had."""
+    options, realtime = Options(), Realtime()
+    realtime.apply(options.priority, (), True, True, options.switch_interval, required=False)
+    for item in realtime.items:
+        if not item.achieved:
+            print(f"measured without: {item.name}: {item.detail}", file=sys.stderr)
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        realtime.close()
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
