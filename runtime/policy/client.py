@@ -335,7 +335,7 @@ class PolicyWorker:
             self._unavailable(reply.text)
             return
         self._available()
-        actions = self._chunk.astype(np.float64)
+        actions = self._chunk.copy()
         curve = self._curve.copy() if self._curve is not None else None
         max_age_ns = self._spec.max_age_s * 1e9
         if reply.status == wire.WRONG_SHAPE:

@@ -48,6 +48,7 @@ async def record(folder, chunks, config=CONFIG):
     await recorder.close()
     path = str(find(recorder.path))
     del trace, events, recorder
+    await asyncio.sleep(0)  # the loop still holds what has just ended
     gc.collect()  # the ring's memory: the rig of the worker counts descriptors
     return path
 

@@ -69,7 +69,7 @@ def test_a_worker_cannot_take_the_memory_away(shared):
 
 def test_the_memory_of_another_release_is_refused(shared):
     os.pwrite(shared, b"\xff", 8)
-    with pytest.raises(ValueError, match=r"version 255, expected .* version 3"):
+    with pytest.raises(ValueError, match=r"version 255, expected .* version 4"):
         memory.SharedMemory(shared)
 
 

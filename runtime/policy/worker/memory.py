@@ -15,7 +15,7 @@ import struct
 import numpy as np
 
 _MAGIC = b"reflexd\x00"
-_VERSION = 3
+_VERSION = 4
 # magic, version, observation size, horizon, action size, joints
 _HEADER = struct.Struct("<8sIIIII")
 # All regions start on a cache line of their own.
@@ -30,8 +30,8 @@ def create(observation_size: int, horizon: int, action_size: int, joints: int = 
     """Descriptor of new shared memory for these sizes. `joints`: 0 for no curve. The caller closes it."""
     descriptor = os.memfd_create("reflexd-policy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        size = _LINE + _lines(4 * observation_size) + 2 * _lines(4 * horizon * action_size)
-        os.ftruncate(descriptor, size + 8 * horizon * 4 * joints)
+        plan, chunk = _lines(4 * horizon * action_size), _lines(8 * horizon * action_size)
+        os.ftruncate(descriptor, _LINE + _lines(4 * observation_size) + plan + chunk + 8 * horizon * 4 * joints)
         # A worker that goes wild and shrinks the file would otherwise kill the daemon with SIGBUS.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         os.pwrite(descriptor, _HEADER.pack(_MAGIC, _VERSION, observation_size, horizon, action_size, joints), 0)
@@ -59,8 +59,8 @@ class SharedMemory:
         self.plan = np.frombuffer(memory, np.float32, horizon * action_size, place).reshape(shape)
         """What the chunk continues, float32, shape (H, A), of which the first rows count."""
         place += _lines(4 * horizon * action_size)
-        self.chunk = np.frombuffer(memory, np.float32, horizon * action_size, place).reshape(shape)
-        """float32, shape (H, A)."""
-        place += _lines(4 * horizon * action_size)
+        self.chunk = np.frombuffer(memory, np.float64, horizon * action_size, place).reshape(shape)
+        """float64, shape (H, A): the daemon has nothing to convert."""
+        place += _lines(8 * horizon * action_size)
         self.curve = np.frombuffer(memory, np.float64, horizon * 4 * joints, place).reshape((horizon, 4, joints))
         """The curve through the chunk's goals, float64, shape (H, 4, joints)."""
