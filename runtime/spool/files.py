@@ -22,7 +22,7 @@ class Files:
         for folder in folders:
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)  # another process may have been quicker
-                self._sync_folder(folder.parent)
+                self.sync_folder(folder.parent)
 
     def create(self, path: Path) -> BinaryIO:
         """A new file, locked: whoever finds it knows that somebody writes it. Raises FileExistsError."""
@@ -31,7 +31,7 @@ class Files:
             # Between the two somebody may have found and taken it.
             if not self.lock(file) or not _is_there(file, path):
                 raise FileExistsError(17, "taken by another process", str(path))
-            self._sync_folder(path.parent)
+            self.sync_folder(path.parent)
         except OSError:
             file.close()
             raise
@@ -71,9 +71,9 @@ class Files:
         with source.open("rb") as file:
             os.fsync(file.fileno())
         os.rename(source, target)
-        self._sync_folder(target.parent)
+        self.sync_folder(target.parent)
         if source.parent != target.parent:
-            self._sync_folder(source.parent)
+            self.sync_folder(source.parent)
 
     def empty(self, path: Path) -> None:
         """Give the room of a file back; its name stays."""
@@ -82,7 +82,7 @@ class Files:
     def remove(self, path: Path) -> None:
         """Delete a file."""
         path.unlink(missing_ok=True)
-        self._sync_folder(path.parent)
+        self.sync_folder(path.parent)
 
     def free(self, folder: Path) -> int:
         """Room on the disk for programs without privileges, bytes."""
@@ -98,7 +98,8 @@ class Files:
                         size = -1 if entry.name in known else entry.stat(follow_symlinks=False).st_size
                         yield entry.name, size
 
-    def _sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Path) -> None:
+        """The names in it are on the disk."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

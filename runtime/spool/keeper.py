@@ -218,6 +218,10 @@ class Keeper:
 
     # What the server has
 
+    def settle(self, entry: Entry) -> None:
+        """Whatever comes, the segment is found in this folder, whose class goes into its key. Raises OSError."""
+        self._files.sync_folder(entry.path.parent)
+
     def confirmed(self, entry: Entry) -> None:
         """The server has a segment, or knows of a loss. Raises OSError."""
         state = State.SENT if entry.reason is None else State.REPORTED

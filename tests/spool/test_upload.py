@@ -333,6 +333,27 @@ async def test_killed_in_the_middle_and_started_again_there_is_one_of_it(tmp_pat
     assert last.segment() == big
 
 
+async def test_nothing_goes_before_its_class_lasts(
+    tmp_path: Path, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "ready/failure/r-1.mcap")
+    robot = Robot(tmp_path, s3_store(link, "settled"))
+    asked: list[Path] = []
+
+    def fail(folder: Path) -> None:
+        asked.append(folder)
+        raise OSError(5, "Input/output error", str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(robot.keeper._files, "sync_folder", fail)
+        async with robot.running():
+            await until(lambda: robot.told == ["upload.failed"])
+            assert robot.objects() == []
+            assert set(asked) == {tmp_path / "ready/failure"}
+    async with robot.running():
+        await until(lambda: sent(tmp_path))
+
+
 async def test_what_was_sent_of_a_segment_is_not_sent_again_after_a_restart(tmp_path: Path, link: Link) -> None:
     big = DATA + os.urandom(2 * PART)
     put(tmp_path, "ready/bulk/r-1.mcap", big)

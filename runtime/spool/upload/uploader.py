@@ -145,6 +145,8 @@ class Uploader:
         entry = transfer.entry
         told = None
         if entry.reason is None:
+            # Whoever closed it may be about to: cut off now, it could get another class, and be sent again.
+            await asyncio.to_thread(self._keeper.settle, entry)
             told = await transfer.send(self._keeper.facts(entry))
         else:
             await transfer.report()
