@@ -17,6 +17,7 @@ from tests.rig.harness.recordings import pictures, ticks
 from tests.rig.harness.rig import Rig
 
 pytestmark = pytest.mark.virtual
+READY = "/var/lib/reflexd/rig/recordings/ready"
 DRIVER = "/sys/bus/platform/drivers/vivid"
 WIDTH, HEIGHT, RATE = 320, 180, 5.0
 """The smallest of the driver's webcam."""
@@ -76,6 +77,8 @@ def test_camera(rig: Rig, results: Path) -> None:
     assert rig.event("camera.back"), rig.events()
     assert rig.mode() == "AUTO"
     rig.request("disarm")
+    whole = segments(rig)
+    rig.wait(lambda: segments(rig) - whole, what="a segment ends")
     recorded(rig, results)
 
 
@@ -93,9 +96,14 @@ def pull(rig: Rig) -> None:
     assert rig.mode() == "AUTO"
 
 
+def segments(rig: Rig) -> set[str]:
+    """The whole ones."""
+    return set(rig.sh(f"find {READY} -name '*.mcap' -printf '%f\\n'").split())
+
+
 def recorded(rig: Rig, results: Path) -> None:
     """What the camera saw is in the whole segments, at its rate and in the clock of the ticks."""
-    packed = rig.sh("tar -C /var/lib/reflexd/rig/recordings/ready -cz . | base64 -w0", 120.0)
+    packed = rig.sh(f"tar -C {READY} -cz . | base64 -w0", 120.0)
     (ready := results / "ready").mkdir()
     subprocess.run(["tar", "-xz", "-C", ready], input=base64.b64decode(packed), check=True)
     steps_s: list[float] = []
