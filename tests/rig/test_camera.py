@@ -16,7 +16,7 @@ from tests.rig.harness import page, residue
 from tests.rig.harness.recordings import pictures, ticks
 from tests.rig.harness.rig import Rig
 
-pytestmark = pytest.mark.virtual
+pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 READY = "/var/lib/reflexd/rig/recordings/ready"
 DRIVER = "/sys/bus/platform/drivers/vivid"
 WIDTH, HEIGHT, RATE = 320, 180, 5.0
