@@ -1,8 +1,9 @@
 """`python -m tests.bench.upload`: segments to a server, by the spool and by obstore alone, in turns.
 
 obstore alone puts one file after the other with its own defaults; it does not ask for the key before, proves
-nothing, and syncs nothing ("durable": each file is synced). Servers: the S3-compatible one, nginx where it is
-installed, a local directory; with `--link` the first two are at the far end of a link with a rate and a delay.
+nothing, and syncs nothing ("durable": each file is synced). Servers: two that are compatible with S3,
+moto and, where it is there, rclone; nginx where it is installed; a local directory, which has no far end; with
+`--link` the others are at the far end of a link with a rate and a delay.
 """
 
 from __future__ import annotations

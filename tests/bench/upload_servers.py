@@ -17,11 +17,13 @@ from obstore.store import from_url
 from runtime.spool.upload.store import AUTHORIZATION
 from tests.bench.shaped import Shaped
 from tests.spool import nginx
-from tests.spool.server import BUCKET, CREDENTIALS
+from tests.spool.server import BUCKET, CREDENTIALS, KEY_ID, SECRET
 
 _PORT = 5871
 _READY_S = 60.0
 LOOPBACK = Shaped("127.0.0.1", ())
+RCLONE = Path(__file__).parents[2] / ".venv-peers-rclone/bin/rclone"
+"""`make test-peers` puts it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,26 @@ def s3(folder: Path, at: Shaped) -> Iterator[Place]:
 
 
 @contextmanager
+def rclone(folder: Path, at: Shaped) -> Iterator[Place]:
+    """rclone's S3, compiled and with checked signatures; it keeps its objects on the disk."""
+    data = folder / "rclone"
+    (data / BUCKET).mkdir(parents=True)
+    words = [*at.inside, str(RCLONE), "serve", "s3", "--addr", f"{at.host}:{_PORT}", "--config", f"{folder}/none"]
+    words += ["--auth-key", f"{KEY_ID},{SECRET}"]
+    server = subprocess.Popen([*words, str(data)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    endpoint = f"http://{at.host}:{_PORT}"
+    try:
+        deadline = time.monotonic() + _READY_S
+        while subprocess.run(["curl", "-s", endpoint], stdout=subprocess.DEVNULL).returncode:
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.1)
+        yield Place(f"s3://{BUCKET}", endpoint)
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
 def http(folder: Path, at: Shaped) -> Iterator[Place]:
     """nginx, which takes PUT and proves nothing."""
     server = nginx.Nginx(folder / "nginx", at.host, at.inside)
@@ -78,7 +100,9 @@ def directory(folder: Path, at: Shaped) -> Iterator[Place]:
     yield Place(f"file://{folder}/server")
 
 
-SERVERS = {"s3": s3, "nginx": http, "directory": directory}
+SERVERS = {"s3": s3, "rclone": rclone, "nginx": http, "directory": directory}
+if not RCLONE.exists():
+    del SERVERS["rclone"]
 if nginx.NGINX is None:
     del SERVERS["nginx"]
 ENVIRONMENT = CREDENTIALS | {AUTHORIZATION: nginx.AUTHORIZATION}
