@@ -24,8 +24,8 @@ from tests.rig.harness.target import VirtualTarget
 
 GUEST_PYTHON = "3.11"
 """Debian 12's."""
-EXTRAS = ("sim", "upload")
-"""What the rig's robot needs: its motors are played, its recordings are sent."""
+EXTRAS = ("cameras", "sim", "upload")
+"""What the rig's robot needs: a camera is looked through, its motors are played, its recordings are sent."""
 INSTALL_S = 900.0
 CLEAR_MEMORY = """
 lines = [line.split() for line in open("/proc/meminfo")]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from PIL import Image
 
 from runtime.spool.recover import recover
 
@@ -21,3 +25,14 @@ def ticks(path: Path) -> list[tuple[int, int]]:
     with path.open("rb") as file:
         found = make_reader(file, validate_crcs=True).iter_messages(topics=["/ticks"])
         return [(int.from_bytes(message.data[4:12], "little"), message.publish_time) for _, _, message in found]
+
+
+def pictures(path: Path, camera: str) -> list[tuple[int, npt.NDArray[np.uint8]]]:
+    """The time (CLOCK_MONOTONIC, ns) and R, G, B of each frame in a whole segment, recorded as JPEG."""
+    with path.open("rb") as file:
+        reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        found = reader.iter_decoded_messages(topics=[f"/cameras/{camera}"])
+        return [
+            (message.publish_time, np.asarray(Image.open(BytesIO(bytes(frame.data))).convert("RGB")))
+            for _, _, message, frame in found
+        ]
