@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,21 +46,27 @@ class Place:
 
 
 @contextmanager
-def s3(folder: Path, at: Shaped) -> Iterator[Place]:
-    """moto in a process of its own."""
-    words = [*at.inside, sys.executable, "-m", "moto.server", "-H", at.host, "-p", str(_PORT)]
+def running(words: Sequence[str], ready: Sequence[str]) -> Iterator[None]:
+    """A server in a process of its own, from the moment on when the command `ready` succeeds."""
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://{at.host}:{_PORT}"
     try:
         deadline = time.monotonic() + _READY_S
-        make = ["curl", "-sf", "-X", "PUT", f"{endpoint}/{BUCKET}"]
-        while subprocess.run(make, stdout=subprocess.DEVNULL).returncode:
+        while subprocess.run(ready, stdout=subprocess.DEVNULL).returncode:
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.1)
-        yield Place(f"s3://{BUCKET}", endpoint)
+        yield
     finally:
         server.kill()
         server.wait()
+
+
+@contextmanager
+def s3(folder: Path, at: Shaped) -> Iterator[Place]:
+    """moto, in Python."""
+    words = [*at.inside, sys.executable, "-m", "moto.server", "-H", at.host, "-p", str(_PORT)]
+    endpoint = f"http://{at.host}:{_PORT}"
+    with running(words, ["curl", "-sf", "-X", "PUT", f"{endpoint}/{BUCKET}"]):
+        yield Place(f"s3://{BUCKET}", endpoint)
 
 
 @contextmanager
@@ -69,18 +75,9 @@ def rclone(folder: Path, at: Shaped) -> Iterator[Place]:
     data = folder / "rclone"
     (data / BUCKET).mkdir(parents=True)
     words = [*at.inside, str(RCLONE), "serve", "s3", "--addr", f"{at.host}:{_PORT}", "--config", f"{folder}/none"]
-    words += ["--auth-key", f"{KEY_ID},{SECRET}"]
-    server = subprocess.Popen([*words, str(data)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://{at.host}:{_PORT}"
-    try:
-        deadline = time.monotonic() + _READY_S
-        while subprocess.run(["curl", "-s", endpoint], stdout=subprocess.DEVNULL).returncode:
-            assert time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.1)
+    with running([*words, "--auth-key", f"{KEY_ID},{SECRET}", str(data)], ["curl", "-s", endpoint]):
         yield Place(f"s3://{BUCKET}", endpoint)
-    finally:
-        server.kill()
-        server.wait()
 
 
 @contextmanager
