@@ -414,3 +414,31 @@ def test_messages_hold_no_secret() -> None:
 def test_a_server_that_cannot_be_is_an_error_of_ours() -> None:
     with pytest.raises(UploadError):
         Store("s3://", None, None, "checksum", None)
+
+
+async def test_a_copy_in_a_directory_counts_only_when_it_and_its_names_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, server = tmp_path / "spool", tmp_path / "server"
+    put(root, "ready/bulk/r-1.mcap")
+    robot = Robot(root, Store(f"file://{server}", None, None, "checksum", None))
+    synced: set[str] = set()
+    before: list[set[str]] = []
+    fsync, confirmed = os.fsync, robot.keeper.confirmed
+
+    def note_fsync(descriptor: int) -> None:
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def note_confirmed(entry: Any) -> None:
+        before.append(set(synced))
+        confirmed(entry)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(robot.keeper, "confirmed", note_confirmed)
+    async with robot.running():
+        await until(lambda: sent(root))
+    files = [path for path in server.rglob("*") if path.is_file()]
+    folders_of_it = {server, *(path for path in server.rglob("*") if path.is_dir())}
+    assert len(files) == 2
+    assert {str(path) for path in [*files, *folders_of_it]} <= before[0]
