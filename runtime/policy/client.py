@@ -120,6 +120,8 @@ class PolicyWorker:
             return False
         self._sequence += 1
         self._t0_ns = t0_ns
+        # Before it is sent: the worker may have begun before `send` returns, and the chunk would look too young.
+        self._asked_ns = self._clock()
         try:
             if self._told != self._task:
                 process.send(wire.Task(self._task).pack())
@@ -129,7 +131,6 @@ class PolicyWorker:
             # It has just died: the descriptor that says so is already readable.
             return False
         self.busy = True
-        self._asked_ns = self._clock()
         return True
 
     def set_task(self, prompt: str) -> None:

@@ -114,6 +114,20 @@ async def test_the_latency_is_injected_into_every_inference(rig):
         assert r.worker.inference.last_ns >= 200_000_000
 
 
+async def test_the_latency_counts_from_before_the_request_is_sent(rig, monkeypatch):
+    """The worker may have begun, and the daemon lost its CPU, before the call that sends returns."""
+    r = rig()
+    await r.worker.start()
+    send = r.worker._process.send
+
+    def slowly(message: bytes) -> None:
+        send(message)
+        r.offset_ns += 1_000_000_000
+
+    monkeypatch.setattr(r.worker._process, "send", slowly)
+    assert (await r.chunk()).latency_ns >= 1_000_000_000
+
+
 async def test_the_options_reach_the_backend(rig, tmp_path):
     r = rig(backend="model_zoo:Introspective", model=str(tmp_path / "seen"), threads=2)
     await r.worker.start()
