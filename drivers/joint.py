@@ -15,7 +15,7 @@ LONGEST_JERK_WINDOW = 1.0
 class Options(BaseModel):
     """Base of everything that is read from a config: unknown keys are mistakes, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Joint(Options):

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runtime.child.begin import MEMORY, SOCKET
 from runtime.child.foreign import arguments
 from runtime.child.keeper import ChildKeeper
-from runtime.child.process import MEMORY, SOCKET, ChildProcess
+from runtime.child.process import ChildProcess
 from runtime.config.cameras import Camera as Options
 from runtime.config.cameras import EmulatedCamera
 from runtime.config.models import Emulated

@@ -7,6 +7,9 @@ import os
 import signal
 from collections.abc import Sequence
 
+SOCKET, MEMORY = 3, 4
+"""Descriptors that a child inherits."""
+
 _PR_SET_NAME = 15  # linux/prctl.h
 
 

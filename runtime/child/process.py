@@ -14,9 +14,6 @@ from typing import Any
 
 from runtime.child.spawn import spawn
 
-SOCKET, MEMORY = 3, 4
-"""Descriptors in the child."""
-
 CLEAN_EXIT = "ended with exit code 0"
 """What `ChildProcess.exited` says of a child that had no complaint."""
 

@@ -16,6 +16,7 @@ from drivers.bus import BusOptions
 from drivers.joint import Joint
 from drivers.sensor import SensorOptions
 from runtime.config.cameras import CAMERAS, Camera
+from runtime.config.field_docs import field_docs
 from runtime.config.load import SECTIONS
 from runtime.config.words import NAME_PATTERN, members, type_words
 
@@ -112,8 +113,9 @@ def _section(
     yield f"## `{title}`" + (f" with `type = {json.dumps(kind)}`\n" if kind else "\n")
     yield f"{_text(model.__doc__)}\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|"
+    docs = field_docs(model)
     for name, field in fields.items():
-        yield f"| `{name}` | {_type(field)} | {_default(field)} | {_text(field.description)} |"
+        yield f"| `{name}` | {_type(field)} | {_default(field)} | {_text(docs.get(name))} |"
     yield ""
     inner: dict[type[BaseModel], list[str]] = {}
     for name, field in fields.items():

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from drivers.joint import Options
+from runtime.config.field_docs import field_docs
 from runtime.config.paths import Place, Report
 from runtime.config.words import NAME_PATTERN, found, meaning, members, one_of, type_words, unknown_key
 
@@ -54,16 +54,16 @@ def validate(model: type[Model], table: Mapping[str, Any], place: Place, report:
 def _explain(model: type[BaseModel], table: Mapping[str, Any], detail: Any) -> tuple[Place, str]:
     """One finding of pydantic: the place within the model, and what is wrong there."""
     kind, value, context = detail["type"], found(detail["input"]), detail.get("ctx", {})
-    place, holder, field, choice = _follow(model, detail["loc"])
+    place, holder, doc, choice = _follow(model, detail["loc"])
     if choice is not None:
         kinds = type_words(choice).replace(" or ", " or a ")
         return (
             place,
-            f"found {found(_value_at(table, place))}, expected a {kinds}{meaning(field)}; change it",
+            f"found {found(_value_at(table, place))}, expected a {kinds}{meaning(doc)}; change it",
         )
     match kind:
         case "missing":
-            return place, f"found nothing, expected a value{meaning(field)}; add it"
+            return place, f"found nothing, expected a value{meaning(doc)}; add it"
         case "extra_forbidden":
             return place, unknown_key(str(place[-1]), holder.model_fields if holder else ())
         case "union_tag_not_found":
@@ -80,16 +80,16 @@ def _explain(model: type[BaseModel], table: Mapping[str, Any], detail: Any) -> t
             thing = "character" if kind == "string_too_short" else "entry"
             return (
                 place,
-                f"found {value}, expected at least {context['min_length']} {thing}{meaning(field)}; add it",
+                f"found {value}, expected at least {context['min_length']} {thing}{meaning(doc)}; add it",
             )
         case "value_error" | "assertion_error":
             return place, str(context["error"])
         case _ if kind in _BOUNDS:
             words, bound = _BOUNDS[kind]
-            return place, f"found {value}, expected a number {words} {context[bound]:g}{meaning(field)}; change it"
+            return place, f"found {value}, expected a number {words} {context[bound]:g}{meaning(doc)}; change it"
         case _ if kind in _KINDS:
-            return place, f"found {value}, expected {_KINDS[kind]}{meaning(field)}; change it"
-    return place, f"found {value}; {detail['msg'][:1].lower()}{detail['msg'][1:]}{meaning(field)}; change it"
+            return place, f"found {value}, expected {_KINDS[kind]}{meaning(doc)}; change it"
+    return place, f"found {value}; {detail['msg'][:1].lower()}{detail['msg'][1:]}{meaning(doc)}; change it"
 
 
 def _follows_from(detail: Any, details: Sequence[Any]) -> bool:
@@ -104,17 +104,15 @@ def _value_at(table: Any, place: Place) -> Any:
     return table
 
 
-def _follow(
-    model: type[BaseModel], loc: Place
-) -> tuple[Place, type[BaseModel] | None, FieldInfo | None, Any | None]:
+def _follow(model: type[BaseModel], loc: Place) -> tuple[Place, type[BaseModel] | None, str, Any | None]:
     """Walk pydantic's `loc` through the models.
 
-    Returns the place in the TOML, the model it is in, its field there, and the whole annotation when the
-    place may hold values of several kinds (pydantic then has one finding for each kind).
+    Returns the place in the TOML, the model it is in, what is written below its field there, and the whole
+    annotation when the place may hold values of several kinds (pydantic then has one finding for each kind).
     """
     place: list[str | int] = []
     holder: type[BaseModel] | None = model
-    field: FieldInfo | None = None
+    doc = ""
     annotation: Any = model
     for part in loc:
         kinds = members(annotation)
@@ -128,15 +126,16 @@ def _follow(
                 if "type" in m.model_fields and part in get_args(m.model_fields["type"].annotation)
             ]
             if not chosen:
-                return tuple(place), holder, field, annotation
+                return tuple(place), holder, doc, annotation
             annotation = chosen[0]
             continue
         place.append(part)
         if models:
             holder = models[0]
             field = holder.model_fields.get(str(part))
+            doc = field_docs(holder).get(str(part), "")
             annotation = field.annotation if field is not None else None
         else:
             arguments = [argument for argument in get_args(kinds[0]) if argument is not Ellipsis]
             annotation = arguments[-1] if arguments else None
-    return tuple(place), holder, field, None
+    return tuple(place), holder, doc, None

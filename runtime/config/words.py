@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 """The pattern of `drivers.joint.Name`."""
@@ -67,11 +66,11 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
     return f"found an unknown key, expected {one_of(known)}; {meant(name, known, 'remove it')}"
 
 
-def meaning(field: FieldInfo | None) -> str:
+def meaning(doc: str) -> str:
     """The beginning of a field's documentation in brackets; "" when there is none."""
-    if field is None or not field.description:
+    if not doc:
         return ""
-    text = re.split(r"[.:;] ", " ".join(field.description.split()))[0].rstrip(".")
+    text = re.split(r"[.:;] ", " ".join(doc.split()))[0].rstrip(".")
     return f" ({text[0].lower()}{text[1:]})" if text[1:2].islower() else f" ({text})"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from runtime.child.begin import MEMORY, SOCKET
 from runtime.child.foreign import arguments as foreign
-from runtime.child.process import MEMORY, SOCKET
 from runtime.policy.spec import WorkerSpec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.recording.contract import KeepRules
 from runtime.recording.facts import facts
-from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.video.stream import VideoStream
 from runtime.spool.spool import Spool

@@ -11,17 +11,18 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.events import stops_robot
+from runtime.recording.contract import INFO, KeepRules
 from runtime.recording.episode import BAD, DISCARDED, FAILURE, GOOD, METADATA, SUCCESS, Episode
 from runtime.recording.gates import Gates
 from runtime.recording.quality.frame import FrameQuality
 from runtime.recording.quality.statistics import Statistics
-from runtime.recording.segment import INFO, Segment
+from runtime.recording.segment import Segment
 from runtime.recording.triggers import Triggers
 from runtime.spool.files import Files
 from runtime.spool.layout import OPEN, Class, Entry, State, whole
@@ -35,22 +36,8 @@ _TEXT_MAX = 2000
 _PIECES = 6
 """The ring is made of so many segments, and one that is being written."""
 
-Mode = Literal["always", "ring", "episodes"]
 Tell = Callable[..., None]
 """Takes an event: its name, its message, its level and its fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeepRules:
-    """The parts of `[recording]` that decide what is kept."""
-
-    mode: Mode = "always"
-    segment_s: float = 600.0
-    ring_s: float = 60.0
-    after_s: float = 10.0
-    window_s: float = 2.0
-    limits: float | None = None
-    uncertainty: float | None = None
 
 
 @dataclass

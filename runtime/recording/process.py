@@ -24,19 +24,17 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from runtime.child.begin import begin
-from runtime.child.process import MEMORY, SOCKET
+from runtime.child.begin import MEMORY, SOCKET, begin
+from runtime.recording.contract import MESSAGE_MAX, KeepRules
 from runtime.recording.episode import Episode
 from runtime.recording.gates import Gates
-from runtime.recording.keeping import Keeping, KeepRules, Piece
+from runtime.recording.keeping import Keeping, Piece
 from runtime.recording.ring import TraceReader
 from runtime.recording.trace import TraceLayout
 from runtime.recording.video.tracks import VideoTracks
 from runtime.spool.files import Files
 from runtime.spool.layout import folders, free_name
 
-MESSAGE_MAX = 192 * 1024
-"""The longest message that the daemon may send; an ordinary socket takes that much."""
 _LOOK_S = 0.1
 _BATCH = 256
 _TOGETHER_NS = 10_000_000

@@ -24,11 +24,9 @@ from runtime.control.seams.seam import Seam
 from runtime.events import Event, Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
+from runtime.recording.contract import INFO, MESSAGE_MAX, KeepRules
 from runtime.recording.episode import Episode
-from runtime.recording.keeping import KeepRules
-from runtime.recording.process import MESSAGE_MAX
 from runtime.recording.ring import TraceRing
-from runtime.recording.segment import INFO
 from runtime.recording.video.stream import VideoStream
 
 _WAITING_MAX = 10_000

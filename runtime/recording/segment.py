@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from runtime.recording.video import messages
 from runtime.recording.video.packets import Packet
 
-INFO = 2
-"""The level of an event that is information, as in the schema foxglove.Log."""
 _CDR_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _LOG_SCHEMA = {
     "type": "object",

@@ -16,8 +16,8 @@ from runtime.control.modes import ENERGISED, Mode
 from runtime.events import stops_robot
 from runtime.export import cut
 from runtime.export.frames import nearest
+from runtime.recording.contract import INFO
 from runtime.recording.reader import Recording, find, join
-from runtime.recording.segment import INFO
 from runtime.replay.errors import ReplayError
 from runtime.replay.policy import difference
 from runtime.replay.runs import Run, limit_ticks, runs

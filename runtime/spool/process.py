@@ -18,8 +18,7 @@ from typing import Any
 
 import msgpack
 
-from runtime.child.begin import begin
-from runtime.child.process import SOCKET
+from runtime.child.begin import SOCKET, begin
 from runtime.spool.files import Files
 from runtime.spool.keeper import Keeper
 from runtime.spool.layout import Class

@@ -38,8 +38,8 @@ from mcap.stream_reader import get_chunk_data_stream
 from mcap.writer import MCAP0_MAGIC
 
 from runtime.events import stops_robot
+from runtime.recording.contract import INFO
 from runtime.recording.episode import METADATA, recorded_kind
-from runtime.recording.segment import INFO
 from runtime.spool.layout import Class
 
 _HEAD = struct.Struct("<BQ")

@@ -17,7 +17,7 @@ from runtime.policy.errors import PolicyError
 from runtime.policy.tasks import Task
 from runtime.policy.worker.errors import BackendError, Unavailable, WrongShape
 from runtime.policy.worker.replay import ReplayBackend
-from runtime.recording.keeping import KeepRules
+from runtime.recording.contract import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout

@@ -10,9 +10,10 @@ import pytest
 from mcap.reader import make_reader
 
 from runtime.config.quality import Quality
+from runtime.recording.contract import KeepRules, Mode
 from runtime.recording.episode import Episode
 from runtime.recording.gates import Gates
-from runtime.recording.keeping import Keeping, KeepRules, Mode, Piece
+from runtime.recording.keeping import Keeping, Piece
 from runtime.recording.triggers import Triggers
 from runtime.spool.files import Files
 from runtime.spool.layout import folders

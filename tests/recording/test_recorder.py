@@ -23,8 +23,9 @@ from runtime.control.seams.seam import Seam
 from runtime.events import Events
 from runtime.policy.chunk import Chunk
 from runtime.policy.tasks import Task
+from runtime.recording.contract import KeepRules
 from runtime.recording.episode import Episode
-from runtime.recording.keeping import KeepRules, is_over
+from runtime.recording.keeping import is_over
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.recording.trace import TraceLayout
@@ -323,7 +324,7 @@ from pathlib import Path
 from tests.recording.test_recorder import make_trace, write_ticks
 from runtime.control.seams.seam import Seam
 from runtime.events import Events
-from runtime.recording.keeping import KeepRules
+from runtime.recording.contract import KeepRules
 from runtime.recording.recorder import Recorder
 
 async def main():

@@ -23,8 +23,8 @@ from runtime.config.quality import Quality
 from runtime.config.video import Video
 from runtime.events import Events
 from runtime.policy.worker.frames import FrameLayout, FrameReader, FrameWriter, create
+from runtime.recording.contract import KeepRules
 from runtime.recording.episode import Episode
-from runtime.recording.keeping import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.video import stream
 from runtime.recording.video.encoders import nal_types

@@ -22,7 +22,7 @@ from unittest import mock
 
 from runtime.events import Events
 from runtime.recording import recorder as recorder_module
-from runtime.recording.keeping import KeepRules
+from runtime.recording.contract import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.recording.ring import TraceRing
 from runtime.spool import spool as spool_module

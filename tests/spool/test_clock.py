@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="the package obstore (extra upload) is not installed")
 from runtime.events import Events
-from runtime.recording.keeping import KeepRules
+from runtime.recording.contract import KeepRules
 from runtime.recording.recorder import Recorder
 from runtime.spool.spool import Spool
 from tests.recording.test_recorder import make_trace, read_ticks, write_ticks

@@ -15,8 +15,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.child.begin import begin
-from runtime.child.process import MEMORY, SOCKET
+from runtime.child.begin import MEMORY, SOCKET, begin
 from runtime.policy.worker.frames import FrameReader
 from runtime.recording.quality.frame import FrameGauge, FrameQuality
 from runtime.recording.video.encoders import Picture, open_encoder
