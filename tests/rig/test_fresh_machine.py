@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.rig.harness import build, page
+from tests.rig.harness.agent import MachineGone
 from tests.rig.harness.build import Frozen
 
 pytestmark = pytest.mark.virtual
@@ -42,7 +44,8 @@ def test_fresh_machine(ready: Frozen, results: Path, disks: Path) -> None:
         run(disarm, "alex")
         (results / "joints.txt").write_text(first + later)
         run(away)
-        (results / "journal.txt").write_text(run("journalctl --no-pager -b"))
     finally:
+        with suppress(MachineGone):
+            (results / "journal.txt").write_text(qemu.agent.run(["journalctl", "--no-pager", "-b"]).out)
         qemu.kill()
         shutil.copy(disks / "console.txt", results)
