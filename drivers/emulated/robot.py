@@ -26,7 +26,7 @@ from drivers.emulated.links import Link, LinkFaults
 from drivers.emulated.reactor import Reactor
 from drivers.emulated.spec import BusSpec, CanBusSpec, RobotSpec, SensorSpec
 from drivers.emulated.trajectory import Trajectory
-from drivers.emulated.wires import CanWire, PtyWire, SocketCanWire, Wire
+from drivers.emulated.wires import CableWire, CanWire, PtyWire, SocketCanWire, Wire
 from drivers.motors.damiao.frames import PARAMETER_ID
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class EmulatedBus:
                 self.wire = CanWire(robot.reactor, Path(spec.channel), self._received)
         else:
             self.link = Link("serial", rng)
-            self.wire = PtyWire(robot.reactor, spec.port, self._received)
+            if spec.cable:
+                self.wire = CableWire(robot.reactor, str(spec.port), spec.baud, self._received)
+            else:
+                self.wire = PtyWire(robot.reactor, spec.port, self._received)
 
     def advance(self, now_ns: int) -> None:
         """Let the motors live until now, and look after a real interface."""

@@ -32,14 +32,18 @@ class JointSpec(Options):
 
 
 class SerialBusSpec(Options):
-    """Dynamixel servos on a pty."""
+    """Dynamixel servos on a pty, or at the other end of a real cable."""
 
     name: Name
     """Name of the bus."""
     type: Literal["dynamixel"]
     """Protocol."""
     port: Path
-    """Symbolic link that the emulator makes to the pty."""
+    """Symbolic link that the emulator makes to the pty; with `cable` the serial adapter at this end of it."""
+    cable: bool = False
+    """Whether there is a real cable."""
+    baud: int = 1_000_000
+    """Its bits per second; a pty has none."""
 
 
 class CanBusSpec(Options):

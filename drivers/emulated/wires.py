@@ -1,4 +1,4 @@
-"""The emulator's ends of the wires: a pty for a serial bus; a packet socket or a real interface for a CAN bus."""
+"""The emulator's ends of the wires: a pty or a serial adapter; a packet socket or a CAN interface."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from drivers.emulated.reactor import Reactor
 from drivers.emulated.sockets import Listener
 from drivers.errors import PortError
 from drivers.ports.can import SocketPort
+from drivers.ports.serial import SerialPort
 
 CAN_FRAME_SIZE = 16
 _SERIAL_CHUNK = 4096
@@ -125,6 +126,53 @@ class PtyWire:
         if data:
             self.received += 1
             self._receive(data)
+
+
+class CableWire:
+    """The motors at the end of a real serial cable, whose other end another computer has.
+
+    The adapter must not hear itself: RS-485 with two wires, or the TTL bus behind an adapter.
+    """
+
+    def __init__(self, reactor: Reactor, path: str, baud: int, receive: Callable[[bytes], None]) -> None:
+        """Open the adapter. Raises EmulatorError."""
+        self.received = self.sent = self.unsent = 0
+        self._reactor = reactor
+        self._receive = receive
+        try:
+            self._port = SerialPort(path, baud)
+        except PortError as error:
+            raise EmulatorError(str(error)) from error
+        reactor.watch(self._port, self._readable)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the adapter is still there."""
+        return self._port.fileno() >= 0
+
+    def send(self, data: bytes) -> None:
+        """Send at once; what the adapter does not take is lost."""
+        if self.connected and self._port.write(data):
+            self.sent += 1
+        else:
+            self.unsent += 1
+
+    def plug(self, plugged: bool) -> None:
+        """Raises EmulatorError: the cable is pulled by hand."""
+        raise EmulatorError("a real cable is pulled by hand")
+
+    def close(self) -> None:
+        """Close the adapter; twice does no harm."""
+        if self.connected:
+            self._reactor.forget(self._port)
+            self._port.close()
+
+    def _readable(self) -> None:
+        if data := self._port.read():
+            self.received += 1
+            self._receive(data)
+        else:
+            self.close()  # the adapter is gone: it would be readable for ever
 
 
 class CanWire:

@@ -22,7 +22,7 @@ def emulator_spec(config: Config) -> dict[str, Any]:
         "timestep": emulated.timestep,
         "seed": emulated.seed,
         "joints": [_joint(joint, plan_of[joint.bus]) for joint in config.joints],
-        "buses": [_bus(plan) for plan in config.buses],
+        "buses": [_bus(plan, emulated.ports.get(plan.options.name)) for plan in config.buses],
         "sensors": [_sensor(plan, emulated) for plan in config.sensors if plan.options.name in emulated.sensors],
         "gpio": emulated.gpio,
         "drive_enable": config.safety.drive_enable is not None,
@@ -40,9 +40,13 @@ def _joint(joint: Joint, plan: BusPlan) -> dict[str, Any]:
     return spec
 
 
-def _bus(plan: BusPlan) -> dict[str, Any]:
-    reached_by = {"port"} if plan.options.type == "dynamixel" else {"interface", "channel"}
-    return plan.options.model_dump(mode="json", include={"name", "type", *reached_by})
+def _bus(plan: BusPlan, real: str | None) -> dict[str, Any]:
+    """`real`: where the other end of its cable is plugged in, when there is one."""
+    if plan.options.type == "dynamixel":
+        spec = plan.options.model_dump(mode="json", include={"name", "type", "port", "baud"})
+        return spec if real is None else {**spec, "port": real, "cable": True}
+    spec = plan.options.model_dump(mode="json", include={"name", "type", "interface", "channel"})
+    return spec if real is None else {**spec, "interface": "socketcan", "channel": real}
 
 
 def _sensor(plan: SensorPlan, emulated: Emulated) -> dict[str, Any]:

@@ -364,5 +364,8 @@ class Emulated(Options):
     """Socket through which tests and the demo reach the emulator."""
     sensors: dict[str, Annotated[float, Field(gt=0, le=10000)]] = Field(default_factory=dict)
     """Sensors that the emulator feeds and how often, Hz: `{ imu = 500.0 }`."""
+    ports: dict[str, str] = Field(default_factory=dict)
+    """Where the other end of a bus's real cable is plugged in, on a computer that plays another one's motors:
+    `{ arm = "/dev/ttyUSB0", leg = "can1" }`. A bus that is left out is emulated with its cable."""
     priority: int = Field(default=30, ge=0, le=98)
     """SCHED_FIFO priority of the emulator; 0 = none."""

@@ -267,6 +267,11 @@ def _emulated(draft: Draft, emulated: Emulated, warnings: list[str]) -> None:
             )
     for name in sorted(set(sensors) - set(emulated.sensors)):
         warnings.append(f"the emulator does not feed the sensor {name}: add it to emulated.sensors")
+    if None not in draft.buses:
+        buses = [bus[1].name for bus in draft.buses if bus]
+        for name in emulated.ports.keys() - set(buses):
+            problem = f"found an unknown bus, expected {one_of(buses)}; correct it or add the bus"
+            draft.report(("emulated", "ports", name), problem)
     if emulated.task and not CLASS_PATTERN.fullmatch(emulated.task):
         draft.report(("emulated", "task"), f'found {found(emulated.task)}, expected "module:Class"; correct it')
     for key in ("estop", "estop_second", "reset", "drive_enable", "drive_feedback", "heartbeat"):

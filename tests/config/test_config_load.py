@@ -238,6 +238,11 @@ def test_the_emulator_gets_the_robot_that_the_config_describes(load_with: Load, 
     )
 
 
+def test_the_emulator_is_at_the_other_end_of_a_real_cable(load_with: Load) -> None:
+    spec = emulator_spec(load_with(overrides={"emulated.ports": {"can": "can1"}}))
+    assert spec["buses"] == [{"name": "can", "type": "damiao", "interface": "socketcan", "channel": "can1"}]
+
+
 def test_no_emulated_section_no_emulator(load_with: Load) -> None:
     with pytest.raises(ValueError, match=r"no \[emulated\] section"):
         emulator_spec(load_with(overrides={"emulated": None}))

@@ -317,6 +317,10 @@ ACROSS = [
         {"emulated.sensors": {"gps": 5.0}},
         'emulated.sensors.gps: found an unknown sensor, expected "imu"; correct it or add the sensor',
     ),
+    (
+        {"emulated.ports": {"arm": "/dev/ttyUSB0"}},
+        'emulated.ports.arm: found an unknown bus, expected "can"; correct it or add the bus',
+    ),
     ({"emulated.task": "belt"}, 'emulated.task: found "belt", expected "module:Class"; correct it'),
     (
         {"bus.can.interface": "slcan"},

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -161,14 +162,18 @@ def connect(robot: RobotProcess) -> socket.socket:
 def ping(robot: RobotProcess) -> bytes:
     port = os.open(robot.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
-        os.write(port, DXL_PING)
-        reply = b""
-        while len(reply) < 14:
-            assert select.select([port], [], [], PATIENCE_S)[0], reply
-            reply += os.read(port, 100)
-        return reply
+        return ping_over(port)
     finally:
         os.close(port)
+
+
+def ping_over(port: int) -> bytes:
+    os.write(port, DXL_PING)
+    reply = b""
+    while len(reply) < 14:
+        assert select.select([port], [], [], PATIENCE_S)[0], reply
+        reply += os.read(port, 100)
+    return reply
 
 
 # Wires ------------------------------------------------------------------------------------------------------
@@ -177,6 +182,32 @@ def ping(robot: RobotProcess) -> bytes:
 def test_the_servo_answers_on_the_pty_again_and_again(running: RobotProcess) -> None:
     for _ in range(3):
         assert ping(running).startswith(DXL_PING_REPLY_HEAD)
+
+
+def test_the_servo_answers_at_the_end_of_a_real_cable(start: Callable[..., RobotProcess]) -> None:
+    host, adapter = os.openpty()
+    tty.setraw(adapter)
+    bus = {"name": "arm", "type": "dynamixel", "port": os.ttyname(adapter), "cable": True, "baud": 57600}
+    joint = {"name": "swing", "bus": "arm", "id": 1, "model": "XM430-W350"}
+    try:
+        robot = start(buses=[bus], joints=[joint]).wait_ready()
+        assert ping_over(host).startswith(DXL_PING_REPLY_HEAD)
+        assert robot.ask(op="state")["buses"]["arm"]["sent"] == 1
+        os.close(host)
+        host = -1
+        wait_for(lambda: not robot.ask(op="state")["buses"]["arm"]["connected"], "the adapter is gone")
+    finally:
+        os.close(adapter)
+        if host >= 0:
+            os.close(host)
+
+
+def test_a_cable_without_an_adapter_is_said(start: Callable[..., RobotProcess], tmp_path: Path) -> None:
+    bus = {"name": "arm", "type": "dynamixel", "port": str(tmp_path / "ttyUSB9"), "cable": True}
+    robot = start(buses=[bus], joints=[{"name": "swing", "bus": "arm", "id": 1, "model": "XM430-W350"}])
+    assert robot.process.wait(PATIENCE_S) == 1
+    assert robot.process.stderr is not None
+    assert "ttyUSB9 at 1000000 baud cannot be opened: it does not exist" in robot.process.stderr.read()
 
 
 def test_the_motor_answers_on_the_can_socket(running: RobotProcess) -> None:
