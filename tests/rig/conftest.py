@@ -16,7 +16,7 @@ import pytest
 
 from tests.rig.harness import build, residue
 from tests.rig.harness.agent import MachineGone
-from tests.rig.harness.bench import BenchConfig, load
+from tests.rig.harness.bench import load
 from tests.rig.harness.build import Frozen, NoRig
 from tests.rig.harness.places import RESULTS
 from tests.rig.harness.report import Row, table
@@ -61,10 +61,14 @@ def scenario(nodeid: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def bench(pytestconfig: pytest.Config) -> BenchConfig | None:
-    """The bench that --target names."""
+def bench(pytestconfig: pytest.Config) -> BenchTarget | None:
+    """The bench that --target names, its board set up."""
     path = pytestconfig.getoption("--target")
-    return None if path is None else load(path)
+    if path is None:
+        return None
+    target = BenchTarget(load(path))
+    target.set_up()
+    return target
 
 
 @pytest.fixture(scope="session")
@@ -104,10 +108,10 @@ def disks() -> Iterator[Path]:
 
 
 @pytest.fixture
-def rig(request: pytest.FixtureRequest, results: Path, bench: BenchConfig | None) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest, results: Path, bench: BenchTarget | None) -> Iterator[Rig]:
     """The robot, ready and disarmed. At the end nothing may be left, and the journal is brought back."""
     if bench is not None:
-        rig = Rig(BenchTarget(bench.robot, bench.board))
+        rig = Rig(bench)
         yield from _watched(rig, request, results, residue.look(rig))
         return
     frozen: Frozen = request.getfixturevalue("ready")

@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
-from tests.rig.harness.rig import MOTORS, UNIT, Rig
-from tests.rig.harness.target import VirtualTarget
+from tests.rig.harness.rig import UNIT, Rig
+from tests.rig.harness.target import MOTORS, VirtualTarget
 
 pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 DRIVER = "/sys/bus/platform/drivers/gpio-sim"

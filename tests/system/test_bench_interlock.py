@@ -6,20 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.harness.bench import BenchConfig, load
+from tests.rig.harness.bench import load
 
 GOOD = """
 robot = "root@robot.local"
 board = "root@board.local"
 nobody_is_near = true
 torque_is_limited = true
+
+[lines]
+chip = "/dev/gpiochip0"
+estop = 5
+estop_second = 6
+reset = 13
+drive_enable = 19
+heartbeat = 26
+
+[ports]
+arm = "/dev/ttyUSB0"
+leg = "can0"
 """
 
 
 def test_a_bench_that_is_safe_is_used(tmp_path: Path) -> None:
     file = tmp_path / "bench.toml"
     file.write_text(GOOD)
-    assert load(file) == BenchConfig("root@robot.local", "root@board.local")
+    bench = load(file)
+    assert (bench.robot, bench.board) == ("root@robot.local", "root@board.local")
+    assert bench.lines.heartbeat == 26
+    assert bench.ports == {"arm": "/dev/ttyUSB0", "leg": "can0"}
 
 
 @pytest.mark.parametrize("key", ["nobody_is_near", "torque_is_limited"])
@@ -35,11 +50,17 @@ def test_a_bench_that_does_not_say_that_it_is_safe_is_not_used(
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "bench.toml"
-    file.write_text(GOOD.replace("board", "bord").replace('"root@robot.local"', "7"))
-    with pytest.raises(
-        pytest.UsageError, match="unknown key bord; robot: found 7, expected text; board: found None"
-    ):
+    wrong = GOOD.replace("board =", "bord =").replace('"root@robot.local"', "7").replace("reset = 13\n", "")
+    file.write_text(wrong)
+    with pytest.raises(pytest.UsageError) as told:
         load(file)
+    for mistake in (
+        "bord: found an unknown key",
+        "robot: found 7, ",
+        "board: found nothing",
+        "lines.reset: found",
+    ):
+        assert mistake in str(told.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@
 --estop N --estop-second N --reset N --drive-enable N --heartbeat N` (a real board; needs the package `gpiod`)
 holds the lines and listens at a Unix socket: one JSON line `[OP, {...}]`, one JSON line back. Python 3.10+.
 
-In the rig's machine it plays the contactor behind drive-enable as well; on a bench there is a real one.
+In the rig's machine it plays the contactor behind drive-enable. On a bench there is a real one, and it plays the
+power of the played motors, which the file POWER tells.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import threading
 import time
 
 SOCKET = "/run/rig/board.sock"
+POWER = "/run/rig/power"
 CHANNELS = ("estop", "estop_second")
 CONTACTS = (*CHANNELS, "reset")
 LINES = (*CONTACTS, "drive_enable", "heartbeat")
@@ -87,7 +89,11 @@ class ChipLines:
         return int(self.request.get_value(self.offsets[name]) == self.values[True])
 
     def close_contact(self, name, closed):
-        self.request.set_value(self.offsets[name], self.values[closed])
+        if name in self.offsets:
+            self.request.set_value(self.offsets[name], self.values[closed])
+        else:
+            with open(POWER, "w") as file:
+                file.write(f"{closed:d}")
 
 
 def press(lines, channels=CHANNELS):
@@ -167,7 +173,6 @@ def serve(lines):
     listener = socket.socket(socket.AF_UNIX)
     if os.path.exists(SOCKET):
         os.unlink(SOCKET)
-    os.makedirs(os.path.dirname(SOCKET), exist_ok=True)
     listener.bind(SOCKET)
     listener.listen(8)
     while True:
@@ -185,10 +190,12 @@ def main():
     given = parser.parse_args()
     if given.sim:
         lines = SimLines(given.sim)
-        lines.contactor = Contactor(lines)
-        lines.contactor.start()
-        serve(lines)
-    serve(ChipLines(given.chip, **{name: getattr(given, name) for name in LINES}))
+    else:
+        lines = ChipLines(given.chip, **{name: getattr(given, name) for name in LINES})
+    os.makedirs(os.path.dirname(SOCKET), exist_ok=True)
+    lines.contactor = Contactor(lines)
+    lines.contactor.start()
+    serve(lines)
 
 
 main()

@@ -9,18 +9,7 @@ ip link add vcan0 type vcan
 ip link set vcan0 up
 
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-chip() {
-    local folder="/sys/kernel/config/gpio-sim/$1" number=0 name
-    shift
-    mkdir "$folder" "$folder/bank0"
-    echo 8 > "$folder/bank0/num_lines"
-    for name in "$@"; do
-        mkdir "$folder/bank0/line$number"
-        echo "$name" > "$folder/bank0/line$number/name"
-        number=$((number + 1))
-    done
-    echo 1 > "$folder/live"
-}
+. /opt/rig/guest/chip.sh
 chip inputs estop estop_second reset # becomes gpio-sim.0
 chip outputs drive_enable heartbeat  # becomes gpio-sim.1
 chip contactor drive_feedback        # becomes gpio-sim.2

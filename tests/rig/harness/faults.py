@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from tests.rig.harness import residue
 from tests.rig.harness.rig import UNIT, Rig
-
-PYTHON = "/opt/reflexd/current/bin/python"
+from tests.rig.harness.target import PYTHON
 
 
 def drop_in(rig: Rig, text: str, place: str = "/run/systemd/system") -> None:

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.rig.harness.agent import Done
-from tests.rig.harness.target import Target
+from tests.rig.harness.target import BOARD, MOTORS, Target
 
 UNIT = "reflexd@rig"
 SOCKET = "/run/reflexd/rig/reflexd.sock"
 HAND = "/run/rig-hand/hand.sock"
-BOARD = "/run/rig/board.sock"
-MOTORS = "/run/reflexd/rig/emulator.sock"
 MEMBER, STRANGER = "member", "stranger"
 """A user of the operators' group, and one outside of it."""
 STILL_RAD = 0.03

@@ -1,0 +1,75 @@
+"""The rig on a bench, both of whose computers are this machine: lines and motors at the ends of cables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.rig.harness import residue, target
+from tests.rig.harness.agent import Done
+from tests.rig.harness.bench import load
+from tests.rig.harness.rig import UNIT, Rig
+from tests.rig.harness.target import BenchTarget, VirtualTarget
+
+pytestmark = pytest.mark.virtual
+BENCH = """
+robot = "robot"
+board = "board"
+nobody_is_near = true
+torque_is_limited = true
+
+[lines]
+chip = "/dev/{chip}"
+estop = 0
+estop_second = 1
+reset = 2
+drive_enable = 3
+heartbeat = 4
+
+[ports]
+arm = "/run/rig/cable"
+leg = "vcan0"
+"""
+CABLES = """
+systemctl stop {unit} rig-board reflexd-emulator@rig
+. /opt/rig/guest/chip.sh
+chip board estop estop_second reset drive_enable heartbeat
+udevadm settle
+bank=/sys/kernel/config/gpio-sim/board
+lines=/sys/devices/platform/$(cat $bank/dev_name)/$(cat $bank/bank0/chip_name)
+systemd-run --quiet --unit rig-cables -p CPUSchedulingPolicy=rr -p CPUSchedulingPriority=86 \\
+    python3 -u /opt/rig/guest/cables.py $lines /run/reflexd/rig/adapter /run/rig/cable
+cat $bank/bank0/chip_name
+"""
+
+
+def test_second_board(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qemu = cast(VirtualTarget, rig.target).qemu
+
+    def ssh(host: str, words: list[str], timeout_s: float, stdin: bytes = b"") -> Done:
+        return qemu.agent.run(words, None, timeout_s, stdin)
+
+    monkeypatch.setattr(target, "_ssh", ssh)
+    chip = rig.sh(CABLES.format(unit=UNIT)).strip()
+    (tmp_path / "bench.toml").write_text(BENCH.format(chip=chip))
+    bench = BenchTarget(load(tmp_path / "bench.toml"))
+    bench.set_up()
+    rig.target = bench
+    rig.sh(f"systemctl start {UNIT}", 90.0)
+    rig.policy_ready()
+    rig.before = residue.look(rig)
+    assert rig.status()["estop"] == "pressed", "nobody holds the contacts yet"
+    rig.release()
+    rig.wait(lambda: rig.status()["estop"] == "released", what="the release is seen")
+    rig.reset()
+    rig.run_policy()
+    assert rig.drive_enable()
+    found = rig.board("react")
+    assert found["before"] == 1
+    assert found["us"] is not None, "drive-enable did not fall"
+    rig.wait(lambda: rig.mode() == "ESTOP", what="mode ESTOP")
+    rig.wait(lambda: rig.torques() == [0.0] * 4, what="the played motors have no power")
+    rig.release()
+    rig.reset()
