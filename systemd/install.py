@@ -15,6 +15,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
+import zipfile
 from pathlib import Path
 
 HOME = Path("/opt/reflexd")
@@ -165,15 +168,24 @@ def build(extras: str, wheels: Path | None) -> Path:
     release = RELEASES / f"{_version()}-{max(used, default=0) + 1}"
     say(f"building {release}")
     python = f"{release}/bin/python"
-    pip = [python, "-m", "pip", "install", "--no-compile", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-cache-dir", "--root-user-action=ignore", "--constraint", str(SOURCE / "constraints.txt")]
+    options = [
+        "--no-compile",
+        "--no-cache-dir",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+    ]
+    options += ["--constraint", str(SOURCE / "constraints.txt")]
     if wheels is not None:
-        pip += ["--no-index", "--find-links", str(wheels.resolve())]
+        options += ["--no-index", "--find-links", str(wheels.resolve())]
     packages = ["--requirement", str(PACKAGES)] if PACKAGES.exists() else []
     tree = f"{SOURCE}[{extras}]" if extras else str(SOURCE)
     try:
-        run(sys.executable, "-m", "venv", str(release))
-        run(*pip, tree, *packages)
+        # A release has no pip of its own: to put one in takes as long as all the rest.
+        run(sys.executable, "-m", "venv", "--without-pip", str(release))
+        with tempfile.TemporaryDirectory() as pip:
+            zipfile.ZipFile(_pip()).extractall(pip)
+            run("env", f"PYTHONPATH={pip}", python, "-m", "pip", "install", *options, tree, *packages)
         # On all processors, where pip would use one. What cannot be compiled is not meant for this Python; nobody
         # runs the libraries' own tests here, nor draws with PyOpenGL, which are half of it.
         compileall = [python, "-m", "compileall", "-qq", "-j0", "-x", "/(tests|OpenGL)/", str(release / "lib")]
@@ -367,11 +379,19 @@ def _check_python() -> None:
     closed = [str(folder) for folder in (base, *base.parents) if not folder.stat().st_mode & 0o001]
     if closed:
         raise InstallError(f"found a Python in {base}, but {closed[-1]} lets only its owner in; chmod o+x it")
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        advice = "apt install python3-venv"
-        raise InstallError(f"found a Python that cannot make virtual environments; {advice}") from None
+    _pip()
+
+
+def _pip() -> Path:
+    """The pip that comes with this Python, as a wheel. Raises InstallError."""
+    # Debian and Fedora keep it in a folder of their own.
+    folder = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(sysconfig.get_path("stdlib"), "ensurepip/_bundled")
+    found = sorted(Path(folder).glob("pip-*.whl"))
+    if not found:
+        raise InstallError(
+            f"found a Python without its pip in {folder}, as venv needs it; apt install python3-venv"
+        )
+    return found[-1]
 
 
 def run(*command: str) -> str:

@@ -19,7 +19,7 @@ def test_busy_interpreter(rig: Rig) -> None:
     pid, since = rig.main_pid(), rig.cursor()
     faults.break_loop(rig, "freeze", 60.0)
     rig.wait(lambda: not any(rig.moving()), what="the motors stop by themselves")
-    rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
+    rig.replaced(pid)
     rig.safe_after_start()
     told = rig.journal(since)
     assert "Watchdog timeout" in told

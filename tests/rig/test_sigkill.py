@@ -11,7 +11,7 @@ def test_sigkill(rig: Rig) -> None:
     rig.sh(f"kill -KILL {pid}")
     rig.wait(lambda: not rig.drive_enable(), what="drive-enable falls with its holder")
     rig.wait(lambda: not any(rig.moving()), what="the robot stands")
-    rig.wait(lambda: rig.main_pid() not in (0, pid), what="systemd starts another daemon")
+    rig.replaced(pid)
     rig.safe_after_start()
     rig.reset()  # the motors remember that nobody talked to them
     rig.run_policy()

@@ -58,6 +58,7 @@ def test_install_and_uninstall_leave_nothing_but_the_user(machine: Machine) -> N
     assert done.stderr == ""
     assert "systemctl enable --now reflexd@NAME" in done.stdout
     assert release(machine) == "1.0-1"
+    assert machine.run("/opt/reflexd/current/bin/python", "-c", "import pip").returncode == 1
     assert "# of 1.0" in machine.read(UNIT)
     machine.write("/run/reflexd/arm/mode", "HOLD")
     assert machine.run("reflexctl", "--socket", "/run/reflexd/arm/reflexd.sock").stdout == '{"mode": "HOLD"}\n'
@@ -181,6 +182,17 @@ def test_what_is_refused_before_anything_is_done(installed: Machine) -> None:
     assert "/usr/local/bin/reflexd, which is not ours" in installed.make("install").stderr
     (installed.root / "usr/local/bin/reflexd").unlink()
     assert not (installed.root / "opt/reflexd").exists()
+
+
+def test_a_python_without_its_pip_is_refused(machine: Machine) -> None:
+    machine.source("1.0")
+    for wheel in (machine.root / "usr/share/python-wheels").glob("pip-*.whl"):
+        wheel.unlink()
+    before = machine.new_files()
+    done = machine.make("install")
+    assert done.returncode != 0
+    assert "apt install python3-venv" in done.stderr
+    assert machine.new_files() == before
 
 
 @pytest.mark.parametrize("hidden", ["/root/python", "/home/me/python", "/tmp/python"])

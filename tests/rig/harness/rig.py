@@ -16,6 +16,8 @@ MEMBER, STRANGER = "member", "stranger"
 """A user of the operators' group, and one outside of it."""
 STILL_RAD = 0.03
 """A joint that moves less than this in half a second stands."""
+RARELY_S = 1.0
+"""What starts a program in the machine is asked only so often: its one processor has other things to do."""
 
 
 class Refused(Exception):
@@ -146,10 +148,14 @@ class Rig:
         self.request("start")
         self.wait(lambda: all(self.moving()), what="every joint moves")
 
+    def replaced(self, pid: int) -> None:
+        """Return when systemd has started another daemon than this process."""
+        self.wait(lambda: self.main_pid() not in (0, pid), what="systemd starts another daemon", every_s=RARELY_S)
+
     def safe_after_start(self) -> None:
         """The daemon has been started by somebody else than an operator: it is ready, and nothing is energised."""
-        self.wait(lambda: self.property("ActiveState") == "active", 120.0, "the service is ready again")
         mode = self.wait(self.mode, what="the daemon answers")
+        self.wait(lambda: self.property("ActiveState") == "active", what="the service is ready", every_s=RARELY_S)
         assert mode == "STANDBY", mode
         assert not self.drive_enable()
         assert not any(self.moving()), "nothing moves by itself"
@@ -197,12 +203,14 @@ class Rig:
 
     # Time
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 120.0, what: str = "") -> Any:
+    def wait(
+        self, condition: Callable[[], Any], timeout_s: float = 120.0, what: str = "", every_s: float = 0.1
+    ) -> Any:
         """Return what `condition` returns as soon as it is true."""
         deadline = time.monotonic() + timeout_s
         while not (found := condition()):
             assert time.monotonic() < deadline, f"did not happen within {timeout_s:g} s: {what}"
-            time.sleep(0.1)
+            time.sleep(every_s)
         return found
 
     def note(self, fact: str) -> None:
