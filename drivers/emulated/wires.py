@@ -131,7 +131,7 @@ class PtyWire:
 class CableWire:
     """The motors at the end of a real serial cable, whose other end another computer has.
 
-    The adapter must not hear itself: RS-485 with two wires, or the TTL bus behind an adapter.
+    The adapter must not hear what it sends itself.
     """
 
     def __init__(self, reactor: Reactor, path: str, baud: int, receive: Callable[[bytes], None]) -> None:
