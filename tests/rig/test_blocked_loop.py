@@ -16,7 +16,7 @@ TICK_S = 1 / 25
 STALL_S = 0.4
 BLOCKED_S = 1.2
 HEARTBEAT_S = 0.2
-TRIES = 5
+TRIES = 3
 
 
 def test_blocked_loop(rig: Rig) -> None:

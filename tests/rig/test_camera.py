@@ -14,7 +14,7 @@ import pytest
 
 from tests.rig.harness import page, residue
 from tests.rig.harness.recordings import pictures, ticks
-from tests.rig.harness.rig import RARELY_S, Rig
+from tests.rig.harness.rig import Rig
 
 pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 READY = "/var/lib/reflexd/rig/recordings/ready"
@@ -78,7 +78,7 @@ def test_camera(rig: Rig, results: Path) -> None:
     assert rig.mode() == "AUTO"
     rig.request("disarm")
     whole = segments(rig)
-    rig.wait(lambda: segments(rig) - whole, what="a segment ends", every_s=RARELY_S)
+    rig.wait(lambda: segments(rig) - whole, what="a segment ends")
     recorded(rig, results)
 
 

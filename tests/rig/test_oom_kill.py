@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rig.harness.rig import RARELY_S, UNIT, Rig
+from tests.rig.harness.rig import UNIT, Rig
 
 
 def test_oom_kill(rig: Rig) -> None:
@@ -12,7 +12,7 @@ def test_oom_kill(rig: Rig) -> None:
     rig.sh(f"echo 1000 > /proc/{pid}/oom_score_adj; echo -1000 > /proc/{worker}/oom_score_adj")
     group = "/sys/fs/cgroup" + rig.property("ControlGroup")
     rig.sh(f"echo 20M > {group}/memory.max", 120.0)
-    rig.wait(lambda: rig.run(f"kill -0 {pid}").code != 0, what="the daemon is killed", every_s=RARELY_S)
+    rig.wait(lambda: rig.run(f"kill -0 {pid}").code != 0, what="the daemon is killed")
     rig.run(f"echo max > {group}/memory.max")
     rig.wait(lambda: not rig.drive_enable(), what="drive-enable falls")
     rig.wait(lambda: not any(rig.moving()), what="the robot stands")

@@ -20,7 +20,7 @@ from tests.rig.harness import disks as disk
 from tests.rig.harness import power
 from tests.rig.harness.build import Frozen
 from tests.rig.harness.recordings import intact_bytes, ticks
-from tests.rig.harness.rig import RARELY_S, UNIT, Rig
+from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import VirtualTarget
 from tests.spool.delivered import WRONG, delivered
 from tests.spool.server import upload
@@ -77,7 +77,7 @@ def test_power_cut(rig: Rig, ready: Frozen, disks: Path, pytestconfig: pytest.Co
     after.mkdir()
     target.qemu = Frozen(ready.machine, last, ready.payload, Path()).boot(after)
     rig.safe_after_start()
-    rig.wait(lambda: names <= names_sent(rig), what="what the power cut has left is sent", every_s=RARELY_S)
+    rig.wait(lambda: names <= names_sent(rig), what="what the power cut has left is sent")
     packed = rig.sh(f"tar -C {disk.STATE} -cz recordings/sent server | base64 -w0")
     subprocess.run(["tar", "-xz", "-C", after], input=base64.b64decode(packed), check=True)
     on_server = delivered(after / "recordings", f"file://{after}/server")
@@ -92,7 +92,7 @@ def record_and_upload(rig: Rig) -> None:
     rig.sh(f"cat >> /etc/reflexd/rig.toml <<'END'\n{CONFIG}\nEND\nsync")
     rig.restart()
     rig.run_policy()
-    rig.wait(lambda: len(names_sent(rig)) > 3, what="segments are sent", every_s=RARELY_S)
+    rig.wait(lambda: len(names_sent(rig)) > 3, what="segments are sent")
 
 
 def names_sent(rig: Rig) -> set[str]:

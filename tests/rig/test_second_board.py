@@ -46,7 +46,8 @@ cat $bank/bank0/chip_name
 
 
 def test_second_board(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    qemu = cast(VirtualTarget, rig.target).qemu
+    machine = rig.target
+    qemu = cast(VirtualTarget, machine).qemu
 
     def ssh(host: str, words: list[str], timeout_s: float, stdin: bytes = b"") -> Done:
         return qemu.agent.run(words, None, timeout_s, stdin)
@@ -56,10 +57,17 @@ def test_second_board(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "bench.toml").write_text(BENCH.format(chip=chip))
     bench = BenchTarget(load(tmp_path / "bench.toml"))
     bench.set_up()
-    rig.target = bench
     rig.sh(f"systemctl start {UNIT}", 90.0)
     rig.policy_ready()
     rig.before = residue.look(rig)
+    rig.target = bench
+    try:
+        run_and_press(rig)
+    finally:
+        rig.target = machine
+
+
+def run_and_press(rig: Rig) -> None:
     assert rig.status()["estop"] == "pressed", "nobody holds the contacts yet"
     rig.release()
     rig.wait(lambda: rig.status()["estop"] == "released", what="the release is seen")

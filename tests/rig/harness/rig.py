@@ -16,8 +16,6 @@ MEMBER, STRANGER = "member", "stranger"
 """A user of the operators' group, and one outside of it."""
 STILL_RAD = 0.03
 """A joint that moves less than this in half a second stands."""
-RARELY_S = 1.0
-"""What starts a program in the machine is asked only so often: its one processor has other things to do."""
 
 
 class Refused(Exception):
@@ -150,12 +148,12 @@ class Rig:
 
     def replaced(self, pid: int) -> None:
         """Return when systemd has started another daemon than this process."""
-        self.wait(lambda: self.main_pid() not in (0, pid), what="systemd starts another daemon", every_s=RARELY_S)
+        self.wait(lambda: self.main_pid() not in (0, pid), what="systemd starts another daemon")
 
     def safe_after_start(self) -> None:
         """The daemon has been started by somebody else than an operator: it is ready, and nothing is energised."""
         mode = self.wait(self.mode, what="the daemon answers")
-        self.wait(lambda: self.property("ActiveState") == "active", what="the service is ready", every_s=RARELY_S)
+        self.wait(lambda: self.property("ActiveState") == "active", what="the service is ready")
         assert mode == "STANDBY", mode
         assert not self.drive_enable()
         assert not any(self.moving()), "nothing moves by itself"
@@ -203,14 +201,14 @@ class Rig:
 
     # Time
 
-    def wait(
-        self, condition: Callable[[], Any], timeout_s: float = 120.0, what: str = "", every_s: float = 0.1
-    ) -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_s: float = 120.0, what: str = "") -> Any:
         """Return what `condition` returns as soon as it is true."""
-        deadline = time.monotonic() + timeout_s
+        start = time.monotonic()
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"did not happen within {timeout_s:g} s: {what}"
-            time.sleep(every_s)
+            waited = time.monotonic() - start
+            assert waited < timeout_s, f"did not happen within {timeout_s:g} s: {what}"
+            # Its one processor has other things to do than to answer.
+            time.sleep(min(0.1 + waited / 10, 1.0))
         return found
 
     def note(self, fact: str) -> None:
