@@ -88,8 +88,9 @@ class Rig:
         """Whether what is latched is reset now."""
         try:
             self.daemon.request("reset")
-        except Refused:
-            return False
+        except Refused as refusal:
+            # One that was refused, because a motor was slow to confirm, or taken just now, may have done it.
+            return "nothing is latched" in str(refusal)
         return self.status()["mode"] in ("STANDBY", "HOLD")
 
     def run_policy(self) -> None:
