@@ -89,7 +89,7 @@ class Rig:
         try:
             self.daemon.request("reset")
         except Refused as refusal:
-            # One that was refused, because a motor was slow to confirm, or taken just now, may have done it.
+            # The one before may have done it, though it was refused because a motor still told of its fault.
             return "nothing is latched" in str(refusal)
         return self.status()["mode"] in ("STANDBY", "HOLD")
 

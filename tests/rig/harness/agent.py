@@ -56,7 +56,10 @@ class Agent:
     def run(
         self, argv: Sequence[str], user: str | None = None, timeout_s: float = 60.0, stdin: bytes = b""
     ) -> Done:
-        """Run a program in the machine; exit code 124: it took longer than `timeout_s`. Raises MachineGone."""
+        """Run a program in the machine; exit code 124: it took 40 times `timeout_s` of its own time.
+
+        Raises MachineGone.
+        """
         order: dict[str, Any] = {"op": "run", "argv": list(argv), "user": user, "timeout": timeout_s}
         if stdin:
             order["stdin"] = base64.b64encode(stdin).decode()
