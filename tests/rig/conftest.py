@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.rig.harness.report import Row, table
 from tests.rig.harness.rig import Refused, Rig
 from tests.rig.harness.target import BenchTarget, VirtualTarget
 
+Step = Callable[[Rig], None]
 ROWS = pytest.StashKey[dict[str, Row]]()
 JOURNAL = "journalctl --no-pager -o short-monotonic -b"
 
@@ -31,14 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--target", type=Path, metavar="BENCH.toml", help="real hardware instead of a virtual machine"
     )
-    parser.addoption("--cuts", type=int, default=4, metavar="N", help="of the power, in the scenario power_cut")
+    parser.addoption("--cuts", type=int, default=20, metavar="N", help="of the power, in the scenario power_cut")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = {}
     config.addinivalue_line("markers", "virtual: breaks its computer; on a bench it is skipped")
     config.addinivalue_line("markers", "long(minutes): the longest is begun first")
-    config.addinivalue_line("markers", "upgraded: in a machine whose robot was upgraded once")
+    config.addinivalue_line("markers", "prepared(how, undo): begins with the robot as `how` leaves it")
     config.pluginmanager.register(Rows(config))
 
 
@@ -84,12 +85,6 @@ def ready() -> Frozen:
         pytest.exit(f"the rig could not be set up: {problem}", returncode=1)
 
 
-@pytest.fixture(scope="session")
-def usual() -> dict[Path, dict[str, Any]]:
-    """What there is in a machine when it goes on from a state, see `residue.look`: looked up once."""
-    return {}
-
-
 @pytest.fixture
 def results(request: pytest.FixtureRequest) -> Path:
     """The scenario's own folder of results, empty."""
@@ -110,32 +105,44 @@ def disks() -> Iterator[Path]:
 @pytest.fixture
 def rig(request: pytest.FixtureRequest, results: Path, bench: BenchTarget | None) -> Iterator[Rig]:
     """The robot, ready and disarmed. At the end nothing may be left, and the journal is brought back."""
+    how, undo = preparation(request.node)
     if bench is not None:
         rig = Rig(bench)
-        yield from _watched(rig, request, results, residue.look(rig))
+        before = residue.look(rig)
+        how(rig)
+        yield from _watched(rig, request, results, before, undo)
         return
     frozen: Frozen = request.getfixturevalue("ready")
-    if request.node.get_closest_marker("upgraded"):
-        with build.alone():
-            frozen = build.upgraded()
+    if how is not nothing:
+        frozen = build.prepared(frozen, how)
     folder: Path = request.getfixturevalue("disks")
-    usual: dict[Path, dict[str, Any]] = request.getfixturevalue("usual")
     target = VirtualTarget(frozen.thaw(folder))
-    rig = Rig(target)
     try:
-        if frozen.state not in usual:
-            usual[frozen.state] = residue.look(rig)
-        yield from _watched(rig, request, results, usual[frozen.state])
+        yield from _watched(Rig(target), request, results, frozen.usual())
     finally:
         target.qemu.kill()
         shutil.copy(folder / "console.txt", results)
 
 
-def _watched(rig: Rig, request: pytest.FixtureRequest, results: Path, before: dict[str, Any]) -> Iterator[Rig]:
+def nothing(rig: Rig) -> None:
+    """Prepare nothing, and put nothing back."""
+
+
+def preparation(item: pytest.Item) -> tuple[Step, Step]:
+    """What is done before a scenario begins, and what undoes it on a bench, which is not thrown away."""
+    mark = item.get_closest_marker("prepared")
+    steps = mark.kwargs if mark else {}
+    return steps.get("how", nothing), steps.get("undo", nothing)
+
+
+def _watched(
+    rig: Rig, request: pytest.FixtureRequest, results: Path, before: dict[str, Any], undo: Step = nothing
+) -> Iterator[Rig]:
     request.node.user_properties.append(("facts", rig.facts))
     rig.before = before
     try:
         yield rig
+        undo(rig)
         found = residue.left(rig)
         assert not found, "the scenario has left something behind:\n" + "\n".join(found)
     finally:

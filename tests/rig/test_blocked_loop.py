@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
+
 from tests.rig.harness import faults
 from tests.rig.harness.rig import Rig
 
@@ -16,11 +18,11 @@ TICK_S = 1 / 25
 STALL_S = 0.4
 BLOCKED_S = 1.2
 HEARTBEAT_S = 0.2
-TRIES = 3
+TRIES = 5
 
 
+@pytest.mark.prepared(how=faults.faulty_daemon, undo=faults.healthy_daemon)
 def test_blocked_loop(rig: Rig) -> None:
-    faults.faulty_daemon(rig)
     pid = rig.main_pid()
     ages = []
     for number in range(TRIES):
@@ -43,8 +45,6 @@ def test_blocked_loop(rig: Rig) -> None:
     assert rig.main_pid() == pid, "a stall shorter than systemd's watchdog restarts nothing"
     rig.run_policy()
     rig.request("disarm")
-    faults.healthy_daemon(rig)
-    rig.safe_after_start()
 
 
 def beats(rig: Rig) -> None:

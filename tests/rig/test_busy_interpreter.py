@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.rig.harness import faults
 from tests.rig.harness.rig import Rig
 
 
+@pytest.mark.prepared(how=faults.faulty_daemon, undo=faults.healthy_daemon)
 def test_busy_interpreter(rig: Rig) -> None:
-    faults.faulty_daemon(rig)
     rig.run_policy()
     faults.break_loop(rig, "busy", 0.7)  # systemd waits for 2 s, and throttled it takes half a second longer
     rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT, as soon as it can tell")
@@ -24,5 +26,3 @@ def test_busy_interpreter(rig: Rig) -> None:
     told = rig.journal(since)
     assert "Watchdog timeout" in told
     assert "Current thread" in told, "the stacks of the threads are in the journal"
-    faults.healthy_daemon(rig)
-    rig.safe_after_start()

@@ -52,10 +52,15 @@ def well(rig: Rig) -> None:
     rig.wait(lambda: camera(rig)["frames"] > before + 3, what="frames come")
 
 
-def test_camera(rig: Rig, results: Path) -> None:
+def with_camera(rig: Rig) -> None:
+    """One that the configuration names, and the service may not open yet."""
     rig.sh("modprobe vivid n_devs=1 node_types=1 num_inputs=1 && udevadm settle")
     rig.sh(f"cat >> /etc/reflexd/rig.toml <<'END'\n{CONFIG}\nEND")
     rig.restart()
+
+
+@pytest.mark.prepared(how=with_camera)
+def test_camera(rig: Rig, results: Path) -> None:
     rig.wait(lambda: camera(rig)["state"] == "lost", what="the camera is not had")
     assert "Permission denied" in camera(rig)["about"], camera(rig)
     rig.safe_after_start()

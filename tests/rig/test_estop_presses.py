@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.rig.harness.rig import Rig
 
 PRESSES = 50
 
 
+@pytest.mark.long(1)
 def test_estop_presses(rig: Rig) -> None:
     took: list[float] = []
     rig.policy_ready()

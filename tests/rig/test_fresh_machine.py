@@ -13,7 +13,7 @@ from tests.rig.harness import build, page
 from tests.rig.harness.agent import MachineGone
 from tests.rig.harness.build import Frozen
 
-pytestmark = pytest.mark.virtual
+pytestmark = [pytest.mark.virtual, pytest.mark.long(1)]
 TRY = "Try it: an emulated robot as a service"
 
 

@@ -14,14 +14,19 @@ pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 TIMEOUT_S = 10
 
 
-def test_machine_reset(rig: Rig) -> None:
-    qemu = cast(VirtualTarget, rig.target).qemu
+def watched(rig: Rig) -> None:
+    """/dev/watchdog is the only one to look after the daemon."""
     rig.sh(
         f"cat >> /etc/reflexd/rig.toml <<'END'\n[safety.watchdog]\ndevice = '/dev/watchdog0'\n"
         f"timeout = {TIMEOUT_S}\nEND"
     )
     faults.drop_in(rig, "[Service]\nRestart=no\nWatchdogSec=0", "/etc/systemd/system")
     rig.restart()
+
+
+@pytest.mark.prepared(how=watched)
+def test_machine_reset(rig: Rig) -> None:
+    qemu = cast(VirtualTarget, rig.target).qemu
     assert rig.event("safety.watchdog_armed"), rig.journal()
     rig.run_policy()
     rig.sh("sync")

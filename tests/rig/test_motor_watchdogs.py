@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.rig.harness import faults
 from tests.rig.harness.rig import Rig
 
 
+@pytest.mark.prepared(how=faults.patient_systemd, undo=faults.healthy_daemon)
 def test_motor_watchdogs(rig: Rig) -> None:
-    faults.drop_in(rig, "[Service]\nWatchdogSec=60")
-    rig.restart()
     rig.run_policy()
     pid = rig.main_pid()
     rig.sh(f"kill -STOP {pid}")
@@ -23,5 +24,3 @@ def test_motor_watchdogs(rig: Rig) -> None:
     rig.reset()
     rig.run_policy()
     rig.request("disarm")
-    faults.healthy_daemon(rig)
-    rig.safe_after_start()

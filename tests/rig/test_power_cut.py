@@ -39,9 +39,18 @@ url = "file://{disk.STATE}/server"
 """
 
 
+def uploading(rig: Rig) -> None:
+    """In segments of a second, to a folder of the same disk."""
+    rig.sh(f"systemctl stop {UNIT} && rm -r {disk.STATE}/recordings", 90.0)
+    rig.sh(f"cat >> /etc/reflexd/rig.toml <<'END'\n{CONFIG}\nEND\nsync")
+    rig.restart()
+
+
+@pytest.mark.prepared(how=uploading)
 def test_power_cut(rig: Rig, ready: Frozen, disks: Path, pytestconfig: pytest.Config) -> None:
     cuts = int(pytestconfig.getoption("--cuts"))
-    record_and_upload(rig)
+    rig.run_policy()
+    rig.wait(lambda: len(names_sent(rig)) > 3, what="segments are sent")
     target = cast(VirtualTarget, rig.target)
     running = Frozen(ready.machine, disks / "running.raw", ready.payload, disks / "recording.state")
     target.qemu.freeze(running.state)
@@ -84,15 +93,6 @@ def test_power_cut(rig: Rig, ready: Frozen, disks: Path, pytestconfig: pytest.Co
     assert not any(on_server[name] for name in SAID), on_server
     rig.run_policy()
     rig.request("disarm")
-
-
-def record_and_upload(rig: Rig) -> None:
-    """In segments of a second, to a folder of the same disk."""
-    rig.sh(f"systemctl stop {UNIT} && rm -r {disk.STATE}/recordings", 90.0)
-    rig.sh(f"cat >> /etc/reflexd/rig.toml <<'END'\n{CONFIG}\nEND\nsync")
-    rig.restart()
-    rig.run_policy()
-    rig.wait(lambda: len(names_sent(rig)) > 3, what="segments are sent")
 
 
 def names_sent(rig: Rig) -> set[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import pytest
 
-from tests.rig.harness import residue, target
+from tests.rig.harness import target
 from tests.rig.harness.agent import Done
 from tests.rig.harness.bench import load
 from tests.rig.harness.rig import UNIT, Rig
@@ -32,39 +35,50 @@ heartbeat = 4
 arm = "/run/rig/cable"
 leg = "vcan0"
 """
-CABLES = """
-systemctl stop {unit} rig-board reflexd-emulator@rig
+BANK = "/sys/kernel/config/gpio-sim/board"
+CABLES = f"""
+systemctl stop {UNIT} rig-board reflexd-emulator@rig
 . /opt/rig/guest/chip.sh
 chip board estop estop_second reset drive_enable heartbeat
 udevadm settle
-bank=/sys/kernel/config/gpio-sim/board
-lines=/sys/devices/platform/$(cat $bank/dev_name)/$(cat $bank/bank0/chip_name)
+lines=/sys/devices/platform/$(cat {BANK}/dev_name)/$(cat {BANK}/bank0/chip_name)
 systemd-run --quiet --unit rig-cables -p CPUSchedulingPolicy=rr -p CPUSchedulingPriority=86 \\
     python3 -u /opt/rig/guest/cables.py $lines /run/reflexd/rig/adapter /run/rig/cable
-cat $bank/bank0/chip_name
 """
 
 
-def test_second_board(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = rig.target
-    qemu = cast(VirtualTarget, machine).qemu
+@contextmanager
+def bench_of(rig: Rig) -> Iterator[BenchTarget]:
+    """This machine as both computers of a bench; only ssh is not what it would be."""
+    agent = cast(VirtualTarget, rig.target).qemu.agent
 
     def ssh(host: str, words: list[str], timeout_s: float, stdin: bytes = b"") -> Done:
-        return qemu.agent.run(words, None, timeout_s, stdin)
+        return agent.run(words, None, timeout_s, stdin)
 
-    monkeypatch.setattr(target, "_ssh", ssh)
-    chip = rig.sh(CABLES.format(unit=UNIT)).strip()
-    (tmp_path / "bench.toml").write_text(BENCH.format(chip=chip))
-    bench = BenchTarget(load(tmp_path / "bench.toml"))
-    bench.set_up()
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "_ssh", ssh)
+        path = Path(folder, "bench.toml")
+        path.write_text(BENCH.format(chip=rig.sh(f"cat {BANK}/bank0/chip_name").strip()))
+        yield BenchTarget(load(path))
+
+
+def set_up(rig: Rig) -> None:
+    """Lines and motors at the ends of cables."""
+    rig.sh(CABLES)
+    with bench_of(rig) as bench:
+        bench.set_up()
     rig.sh(f"systemctl start {UNIT}", 90.0)
-    rig.policy_ready()
-    rig.before = residue.look(rig)
-    rig.target = bench
-    try:
-        run_and_press(rig)
-    finally:
-        rig.target = machine
+
+
+@pytest.mark.prepared(how=set_up)
+def test_second_board(rig: Rig) -> None:
+    machine = rig.target
+    with bench_of(rig) as bench:
+        rig.target = bench
+        try:
+            run_and_press(rig)
+        finally:
+            rig.target = machine
 
 
 def run_and_press(rig: Rig) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
+import json
 import platform
 import shlex
 import shutil
@@ -13,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
-from tests.rig.harness import page
+from tests.rig.harness import page, residue
 from tests.rig.harness.places import CACHE, RIG, ROOT, digest, tree
 from tests.rig.harness.qemu import Qemu
 from tests.rig.harness.rig import Rig
@@ -26,6 +29,7 @@ GUEST_PYTHON = "3.11"
 """Debian 12's."""
 EXTRAS = ("cameras", "sim", "upload")
 """What the rig's robot needs: a camera is looked through, its motors are played, its recordings are sent."""
+BUILD, QEMU = (Path("tests/rig/harness", name) for name in ("build.py", "qemu.py"))
 INSTALL_S = 900.0
 CLEAR_MEMORY = """
 lines = [line.split() for line in open("/proc/meminfo")]
@@ -33,13 +37,6 @@ free = next(int(words[1]) for words in lines if words[0] == "MemFree:")
 b"\\0" * (free * 900)
 """
 """Fills most of the free memory with zeros: only what is not zero has to be read whenever the machine goes on."""
-UPGRADE = "cd /usr/src/reflexd && make upgrade WHEELS=wheels"
-KEPT = (
-    "readlink /opt/reflexd/current; sha256sum /etc/reflexd/*; "
-    # Only the names: a segment moves to another folder when it is whole.
-    "find /var/lib/reflexd/rig/recordings -name '*.mcap' -printf '%f\\n'"
-)
-"""The release that is in force; then what an upgrade has to keep."""
 _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(5, 37)] + [
     f"manylinux{name}_x86_64" for name in ("1", "2010", "2014")
 ]
@@ -58,6 +55,11 @@ class Frozen:
     payload: Path
     state: Path
 
+    def usual(self) -> dict[str, Any]:
+        """What there was in it, as `residue.look` tells it."""
+        found: dict[str, Any] = json.loads(self.state.with_name("usual.json").read_text())
+        return found
+
     def thaw(self, folder: Path) -> Qemu:
         """Go on from here, with changes of its disk in `folder`. Raises MachineGone."""
         disks = [overlay(self.disk, folder / "root.qcow2"), self.payload]
@@ -70,10 +72,10 @@ class Frozen:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Only one process at a time makes anything; the others wait for it, and then find it made."""
+def alone(what: str = "ready") -> Iterator[None]:
+    """Only one process at a time makes `what`; the others wait for it, and then find it made."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with (CACHE / f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -179,7 +181,7 @@ def fresh() -> Frozen:
     """The bare machine with the payload at /payload: what a user has before the installation. Raises NoRig."""
     bare, packed = machine(), payload()
     # A machine that was frozen goes on only in one with the same parts.
-    name = f"fresh-{digest([Path('tests/rig/harness/qemu.py')], bare.name, packed.name)}"
+    name = f"fresh-{digest([QEMU], bare.name, packed.name)}"
 
     def work(qemu: Qemu) -> None:
         _do(qemu, "mkdir -p /payload && mount -o ro /dev/vdb /payload")
@@ -210,44 +212,52 @@ def ready() -> Frozen:
         for file in files:
             qemu.agent.put(f"/opt/rig/{file.relative_to('tests/rig')}", (ROOT / file).read_bytes())
         _do(qemu, "bash /opt/rig/guest/setup.sh", 180.0)
-        Rig(VirtualTarget(qemu)).policy_ready()
-        _do(qemu, "sleep 5")  # until everything that was started is at rest: every scenario would wait for it
+        run_once(Rig(VirtualTarget(qemu)))
+        _rest(qemu)
 
-    return _stage(f"ready-{digest(files, base.state.parent.name)}", base, work)
+    return _stage(f"ready-{digest([BUILD, *files], base.state.parent.name)}", base, work)
 
 
-def upgraded() -> Frozen:
-    """`ready`, after a run that was recorded and an upgrade with `make upgrade`. Raises NoRig.
-
-    What the upgrade found, as `KEPT` tells it, is in /var/tmp/before.
-    """
-    base = ready()
+def prepared(base: Frozen, how: Callable[[Rig], None]) -> Frozen:
+    """`base`, a state of the robot, after what a scenario wants to have been done before it begins."""
+    file = Path(inspect.getfile(how)).relative_to(ROOT)
 
     def work(qemu: Qemu) -> None:
-        say("upgrading the robot in the machine (three minutes)")
-        rig = Rig(VirtualTarget(qemu))
-        rig.run_policy()
-        rig.request("disarm")
-        _do(qemu, f"({KEPT}) > /var/tmp/before")
-        _do(qemu, UPGRADE, INSTALL_S)
-        rig.policy_ready()
+        how(Rig(VirtualTarget(qemu)))
+        _rest(qemu)
 
-    return _stage(f"upgraded-{digest([], base.state.parent.name)}", base, work)
+    with alone(how.__name__):
+        return _stage(f"{how.__name__}-{digest([file])}", base, work, base.state.parent)
 
 
-def _stage(name: str, base: Frozen, work: Callable[[Qemu], None]) -> Frozen:
+def run_once(rig: Rig) -> None:
+    """Have all that moves the robot read from the disk: while it waits for that, its clock jumps too far."""
+    rig.run_policy()
+    rig.request("disarm")
+
+
+def _rest(qemu: Qemu) -> None:
+    """Wait until everything that was started is at rest: every scenario would wait for it."""
+    Rig(VirtualTarget(qemu)).policy_ready()
+    _do(qemu, "sleep 5")
+
+
+def _stage(name: str, base: Frozen, work: Callable[[Qemu], None], place: Path = CACHE) -> Frozen:
     """`base` after some more work, from the cache when it is there."""
-    folder = CACHE / name
+    folder = place / name
     if not folder.exists():
-        _forget(f"{name.split('-')[0]}-*")
+        _forget(f"{name.split('-')[0]}-*", place)
         part = folder.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         qemu = base.thaw(part) if base.state.name else base.boot(part)
         try:
+            # What was read for the last stage is of no use any more, what is read for this one is.
+            _do(qemu, "sync; echo 3 > /proc/sys/vm/drop_caches")
             work(qemu)
-            _do(qemu, "sync; echo 3 > /proc/sys/vm/drop_caches")  # its disk alone has to be able to boot
+            _do(qemu, "sync")  # its disk alone has to be able to boot
             _do(qemu, f"python3 -c {shlex.quote(CLEAR_MEMORY)}")
+            (part / "usual.json").write_text(json.dumps(residue.look(Rig(VirtualTarget(qemu)))))
             qemu.freeze(part / "state")
         finally:
             qemu.kill()
@@ -267,15 +277,15 @@ def say(text: str) -> None:
     print(f"rig: {text}", file=sys.stderr, flush=True)
 
 
-def _forget(pattern: str) -> None:
-    for path in CACHE.glob(pattern):
+def _forget(pattern: str, place: Path = CACHE) -> None:
+    for path in place.glob(pattern):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-if __name__ == "__main__":  # `make rig`: everything is there before the scenarios begin
+if __name__ == "__main__":  # `make rig`: the robot is there before the scenarios begin
     try:
         with alone():
             needs()
-            upgraded()
+            ready()
     except NoRig as problem:
         say(f"skipped: {problem}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tests.rig.harness import residue
 from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import PYTHON
+
+_DATA = "/var/lib/reflexd/rig"
+_IMAGE = "/var/tmp/disk.img"
+_DISK = "rig-data"
 
 
 def drop_in(rig: Rig, text: str, place: str = "/run/systemd/system") -> None:
@@ -20,10 +20,20 @@ def faulty_daemon(rig: Rig) -> None:
     """Run the daemon with its loop breakable, see `guest/faulty_daemon.py`."""
     command = f"{PYTHON} /opt/rig/guest/faulty_daemon.py run /etc/reflexd/rig.toml"
     drop_in(rig, f"[Service]\nExecStart=\nExecStart={command}")
+    rig.sh("echo 0 > /run/rig/fault")
     rig.restart()
-    if rig.target.disposable:  # nobody will put the other one back: this is how it was before
-        rig.policy_ready()
-        rig.before = residue.look(rig)
+
+
+def patient_systemd(rig: Rig) -> None:
+    """Have systemd wait for a minute before it starts another daemon in place of a frozen one."""
+    drop_in(rig, "[Service]\nWatchdogSec=60")
+    rig.restart()
+
+
+def healthy_daemon(rig: Rig) -> None:
+    """The installed unit again, as it is."""
+    rig.sh(f"rm -rf /run/rig/fault /run/systemd/system/{UNIT}.service.d && systemctl daemon-reload")
+    rig.restart()
 
 
 def break_loop(rig: Rig, kind: str, seconds: float) -> None:
@@ -32,37 +42,38 @@ def break_loop(rig: Rig, kind: str, seconds: float) -> None:
     rig.sh(f"echo {seconds} > /run/rig/fault && kill -{number} {rig.main_pid()}")
 
 
-def healthy_daemon(rig: Rig) -> None:
-    """The installed unit again, as it is, where somebody will use it."""
-    rig.sh("rm -f /run/rig/fault")
-    if rig.target.disposable:
-        return
-    rig.sh(f"rm -rf /run/systemd/system/{UNIT}.service.d && systemctl daemon-reload")
+def small_disk(rig: Rig) -> None:
+    """The daemon's data on a disk of their own, of 16 MB."""
+    rig.sh(
+        f"""set -e
+        truncate -s 16M {_IMAGE} && mke2fs -q -t ext4 {_IMAGE}
+        loop=$(losetup --find --show {_IMAGE})
+        dmsetup create {_DISK} --table "0 $(blockdev --getsz $loop) linear $loop 0"
+        systemctl stop {UNIT} && mount /dev/mapper/{_DISK} {_DATA} && chown reflexd:reflexd {_DATA}
+        """,
+        90.0,
+    )
     rig.restart()
 
 
-@contextmanager
-def data_disk(rig: Rig, size_mb: int, delay_ms: int = 0) -> Iterator[str]:
-    """The daemon's data on a disk of its own; yields its block device. A write takes `delay_ms` longer.
+def slow_disk(rig: Rig, delay_ms: int) -> None:
+    """A write to that disk takes so long from now on."""
+    rig.sh(
+        f"""set -e
+        set -- $(dmsetup table {_DISK})
+        dmsetup load {_DISK} --table "0 $2 delay $4 0 0 $4 0 {delay_ms}"
+        dmsetup suspend --nolockfs {_DISK} && dmsetup resume {_DISK}
+        """
+    )
 
-    Afterwards the daemon has its data where they were, where somebody will use it.
-    """
-    image, folder = "/var/tmp/disk.img", "/var/lib/reflexd/rig"
-    rig.sh(f"truncate -s {size_mb}M {image} && mke2fs -q -t ext4 {image}")
-    device = rig.sh(f"losetup --find --show {image}").strip()
-    loop = device
-    if delay_ms:
-        sectors = rig.sh(f"blockdev --getsz {loop}").strip()
-        rig.sh(f"dmsetup create slow --table '0 {sectors} delay {loop} 0 0 {loop} 0 {delay_ms}'")
-        device = "/dev/mapper/slow"
-    rig.sh(f"systemctl stop {UNIT} && mount {device} {folder} && chown reflexd:reflexd {folder}", 90.0)
+
+def usual_disk(rig: Rig) -> None:
+    """The daemon's data where they were."""
+    rig.sh(
+        f"""set -e
+        systemctl stop {UNIT} && umount {_DATA}
+        dmsetup remove {_DISK} && losetup -d $(losetup -n -O NAME -j {_IMAGE}) && rm {_IMAGE}
+        """,
+        120.0,
+    )
     rig.restart()
-    try:
-        yield device
-    finally:
-        if not rig.target.disposable:
-            rig.sh(f"systemctl stop {UNIT} && umount {folder}", 120.0)
-            if delay_ms:
-                rig.sh("dmsetup remove slow")
-            rig.sh(f"losetup -d {loop} && rm {image}")
-            rig.restart()

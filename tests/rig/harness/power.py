@@ -13,7 +13,7 @@ from tests.rig.harness.qemu import Qemu
 from tests.rig.harness.rig import Rig
 from tests.rig.harness.target import VirtualTarget
 
-WRITES_MAX = 100
+WRITES_MAX = 60
 """The power fails at one of so many writes."""
 _PATIENCE_S = 120.0
 _QUEUE = "/sys/block/vda/queue"

@@ -27,10 +27,11 @@ _BASE = (
     *("-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"),
     *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
 )
-# The processor's own counter is the clock: reading any other one stops the emulator.
+# The processor's own counter is the clock: reading any other one stops the emulator. A library is at the same
+# address in every process, so that QEMU translates it once.
 _KERNEL = (
     "tsc=reliable clocksource=tsc console=ttyS0 quiet "
-    "systemd.show_status=0 mitigations=off audit=0 nokaslr panic=-1"
+    "systemd.show_status=0 mitigations=off audit=0 nokaslr norandmaps panic=-1"
 )
 
 
