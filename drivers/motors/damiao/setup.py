@@ -118,7 +118,8 @@ class Setup:
     async def clear(self, motors: Collection[Motor]) -> Problems:
         """Clear latched errors."""
         await self._exchange.feedback({motor: motor.clear for motor in motors})
-        # The answer to the request may still show the error: the next one tells.
+        # The answer to the request may still show the error, as may a late one to an older: the next one tells.
+        await self._exchange.settle()
         found = await self._exchange.feedback({motor: motor.refresh for motor in motors})
         problems = _silent(motors, found)
         for motor, data in found.items():

@@ -208,6 +208,14 @@ async def test_starting_and_stopping_with_late_replies(rig):
     assert rig.bus.counters.corrupt == rig.bus.counters.foreign == 0
 
 
+async def test_a_late_reply_does_not_pass_for_an_error_that_stays(rig):
+    await rig.bus.connect()
+    rig.devices["thigh"].status = 0xD
+    rig.wire.delay_s = 0.05  # what was asked three times before is answered after that
+    await rig.bus.clear_faults()
+    assert statuses(rig) == [DISABLED] * 3
+
+
 async def test_replies_that_come_a_tick_late(rig):
     await rig.bus.connect()
     rig.wire.hold = True
