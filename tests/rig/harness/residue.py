@@ -33,6 +33,8 @@ def files(top):
     return sorted(os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names)
 links = {}
 for link in json.loads("".join(lines("ip", "-s", "-j", "link", "show", "type", "vcan")) or "[]"):
+    if not link:
+        continue  # each interface of another type is told as an empty one
     counters = link["stats64"]
     links[link["ifname"]] = {way: {name: counters[way][name] for name in counters[way] if name in
         ("errors", "over_errors", "carrier_errors", "collisions")} for way in ("rx", "tx")}
