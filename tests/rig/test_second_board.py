@@ -16,7 +16,7 @@ from tests.rig.harness.bench import load
 from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import BenchTarget, VirtualTarget
 
-pytestmark = pytest.mark.virtual
+pytestmark = [pytest.mark.virtual, pytest.mark.long(1)]
 BENCH = """
 robot = "robot"
 board = "board"
