@@ -6,8 +6,9 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _DMA_LATENCY = "/dev/cpu_dma_latency"
@@ -123,10 +124,24 @@ def _set_affinity(cpus: Sequence[int]) -> str:
 
 
 def _lock_memory() -> str:
-    # ONFAULT locks each page when it is first touched: without it every reserved thread stack and mapping would
-    # be backed by real memory at once.
+    # ONFAULT locks each page when it is first touched: without it every reserved thread stack and arena would be
+    # backed by real memory at once.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    for start, end in _mapped_files():
+        # What was not used yet would be read from the disk when it is, in the middle of a tick.
+        if libc.mlock(ctypes.c_void_p(start), ctypes.c_size_t(end - start)) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
     return "all pages"
+
+
+def _mapped_files() -> Iterator[tuple[int, int]]:
+    """Addresses of the program and its libraries: from, to."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, access, *_, name = line.split(maxsplit=5)
+        if name.startswith("/") and access[0] == "r" and access[3] == "p":
+            start, _, end = place.partition("-")
+            yield int(start, 16), int(end, 16)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,3 +81,41 @@ def test_frozen_memory_is_not_looked_at_again() -> None:
     subject.freeze_memory()
     assert not gc.isenabled()
     assert gc.get_freeze_count() > 1000
+
+
+NOT_READ = """
+import re, sys
+import numpy
+from pathlib import Path
+from runtime.control import realtime
+
+def not_read():
+    found, inside = [], False
+    locked = set(realtime._mapped_files())
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if head := re.match("([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = tuple(int(text, 16) for text in head.groups()) in locked
+        elif inside and (size := re.match("Size: +([0-9]+)", line)):
+            pages = int(size[1])
+        elif inside and (there := re.match("Rss: +([0-9]+)", line)):
+            found.append(pages - int(there[1]))
+    return sum(found)
+
+before = not_read()
+try:
+    realtime._lock_memory()
+except OSError as error:
+    print("refused", error)
+else:
+    print(before, not_read())
+"""
+
+
+def test_no_page_of_a_library_has_to_be_read_once_memory_is_locked() -> None:
+    """A page that was not used yet would be read in the middle of a tick, and a disk can take seconds."""
+    told = subprocess.run([sys.executable, "-c", NOT_READ], capture_output=True, text=True, check=True).stdout
+    if told.startswith("refused"):
+        pytest.skip(f"memory cannot be locked here: {told}")
+    before, after = map(int, told.split())
+    assert before > 0
+    assert after == 0
