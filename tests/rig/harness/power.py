@@ -15,6 +15,8 @@ from tests.rig.harness.target import VirtualTarget
 
 WRITES_MAX = 60
 """The power fails at one of so many writes."""
+GOES_ON_TICKS = 75
+"""Three seconds: longer than systemd waits for a daemon that hangs."""
 _PATIENCE_S = 120.0
 _QUEUE = "/sys/block/vda/queue"
 
@@ -44,16 +46,19 @@ def cut(frozen: Frozen, root: Path, folder: Path, generator: random.Random) -> C
         assert disk.cut.wait(_PATIENCE_S), f"the machine has written only {disk.writes} times"
         # The disk is dead, and nothing more can be synced: what the robot believes now was true before.
         rig = Rig(VirtualTarget(qemu))
-        synced = rig.status()["recording"]["bytes"]
+        status = rig.status()
         told = [event["fields"] for event in rig.events() if event["name"] == "upload.sent"]
         sent = {fields["key"]: fields["sha256"] for fields in told}
         at_s = float(qemu.agent.get("/proc/uptime").split()[0])
         cache, fua = (qemu.agent.get(f"{_QUEUE}/{name}").decode().strip() for name in ("write_cache", "fua"))
         assert (cache, fua) == ("write back", "0"), "the machine knows that it has to flush"
+        later = status["tick"] + GOES_ON_TICKS
+        rig.wait(lambda: rig.status()["tick"] > later, what="control goes on without a disk")
+        assert rig.mode() in ("AUTO", "HOLD"), rig.status()["stop"]
     finally:
         qemu.kill()
         cached, lost = disk.close(generator)
-    return Cut(at_s, synced, sent, disk.flushes, cached, lost)
+    return Cut(at_s, status["recording"]["bytes"], sent, disk.flushes, cached, lost)
 
 
 def copy(disk: Path, target: Path) -> Path:
