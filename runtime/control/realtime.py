@@ -127,15 +127,17 @@ def _lock_memory() -> str:
     # ONFAULT locks each page when it is first touched: without it every reserved thread stack and arena would be
     # backed by real memory at once.
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    _check(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT))
     for start, end in _mapped_files():
         # What was not used yet would be read from the disk when it is, in the middle of a tick.
-        if libc.mlock(ctypes.c_void_p(start), ctypes.c_size_t(end - start)) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        _check(libc.mlock(ctypes.c_void_p(start), ctypes.c_size_t(end - start)))
     return "all pages"
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _mapped_files() -> Iterator[tuple[int, int]]:
