@@ -101,7 +101,13 @@ class PtyWire:
 
     def _open(self) -> None:
         # The slave stays open here: otherwise the master would see an error whenever the host closes it.
-        master, slave = os.openpty()
+        try:
+            master, slave = os.openpty()
+        except OSError as error:
+            raise EmulatorError(
+                f"cannot make a pseudo terminal for the serial port {self._path}: {error.strerror}; "
+                "/dev/ptmx and /dev/pts must be there for this user"
+            ) from error
         try:
             tty.setraw(slave)
             os.set_blocking(master, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -275,6 +276,16 @@ def test_a_file_in_the_way_of_the_serial_port_is_not_removed(tmp_path: Path) -> 
         Bench(tmp_path)
     assert (tmp_path / "port").read_text() == "precious"
     assert not (tmp_path / "can.sock").exists()
+
+
+def test_a_sandbox_without_terminals_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> tuple[int, int]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "openpty", refused)
+    with pytest.raises(EmulatorError, match=r"serial port .*/port: Permission denied; /dev/ptmx"):
+        Bench(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_robot_takes_over_a_dead_ones_link_and_socket(tmp_path: Path, make: Callable[..., Bench]) -> None:
