@@ -141,7 +141,7 @@ def _check(result: int) -> None:
 
 
 def _mapped_files() -> Iterator[tuple[int, int]]:
-    """Addresses of the program and its libraries: from, to."""
+    """Addresses, from and to, of what is read from files: the program, its libraries, its locale."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         place, access, *_, name = line.split(maxsplit=5)
         if name.startswith("/") and access[0] == "r" and access[3] == "p":
