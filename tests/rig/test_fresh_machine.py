@@ -1,4 +1,4 @@
-"""The page docs/install.md followed literally on a fresh Debian: a running service, a moving emulated robot."""
+"""docs/install.md followed literally on a fresh Debian: a running service, a moving robot, and all gone again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from tests.rig.harness.build import Frozen
 
 pytestmark = [pytest.mark.virtual, pytest.mark.long(1)]
 TRY = "Try it: an emulated robot as a service"
+SOURCE = "/usr/src/reflexd"
+FILES = f"find / -xdev ! -type d ! -path '{SOURCE}/*' ! -path '/tmp/*' | sort"
+USERS = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+OF_THE_MACHINE = ("/var/log/", "/var/lib/systemd/", "/home/alex/", *(f"/etc/{name}-" for name in USERS))
+"""What it writes by itself, and what a user brings along."""
+KEPT = {"/etc/reflexd/mine.toml", "/var/lib/reflexd/mine.mcap"}
 
 
 def test_fresh_machine(ready: Frozen, results: Path, disks: Path) -> None:
@@ -44,8 +50,23 @@ def test_fresh_machine(ready: Frozen, results: Path, disks: Path) -> None:
         run(disarm, "alex")
         (results / "joints.txt").write_text(first + later)
         run(away)
+        run(f"touch {' '.join(KEPT)}")
+        run(f"cd {SOURCE} && {page.commands('Uninstall', 0)}")
+        run("test ! -e /run/reflexd")
+        left = set(run(FILES).splitlines()) - files_before(disks / "before")
+        assert {path for path in left if not path.startswith(OF_THE_MACHINE)} == KEPT
     finally:
         with suppress(MachineGone):
             (results / "journal.txt").write_text(qemu.agent.run(["journalctl", "--no-pager", "-b"]).out)
         qemu.kill()
         shutil.copy(disks / "console.txt", results)
+
+
+def files_before(folder: Path) -> set[str]:
+    """All files of the machine before the installation."""
+    folder.mkdir()
+    qemu = build.fresh().thaw(folder)
+    try:
+        return set(qemu.agent.run(["bash", "-c", FILES], None, 120.0).out.splitlines())
+    finally:
+        qemu.kill()

@@ -1,4 +1,7 @@
-"""The daemon freezes, nobody restarts it: /dev/watchdog resets the machine, which stands still and says why."""
+"""The daemon freezes, nobody restarts it: /dev/watchdog resets the machine, which stands still and says why.
+
+The machine boots with the drop-in that waits for the robot's devices.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from typing import cast
 import pytest
 
 from tests.rig.harness import faults
-from tests.rig.harness.rig import Rig
+from tests.rig.harness.rig import UNIT, Rig
 from tests.rig.harness.target import VirtualTarget
 
 pytestmark = [pytest.mark.virtual, pytest.mark.long(2)]
 TIMEOUT_S = 10
+DROP_INS = "/etc/systemd/system"
+DEVICES = ("sys-subsystem-net-devices-vcan0.device", "dev-gpiochip0.device")
 
 
 def watched(rig: Rig) -> None:
@@ -20,7 +25,10 @@ def watched(rig: Rig) -> None:
         f"cat >> /etc/reflexd/rig.toml <<'END'\n[safety.watchdog]\ndevice = '/dev/watchdog0'\n"
         f"timeout = {TIMEOUT_S}\nEND"
     )
-    faults.drop_in(rig, "[Service]\nRestart=no\nWatchdogSec=0", "/etc/systemd/system")
+    example = "/opt/reflexd/current/share/reflexd/systemd/drop-ins/devices.conf"
+    rig.sh(f"install -D {example} {DROP_INS}/{UNIT}.service.d/devices.conf")
+    rig.sh(f"sed -i s/can0/vcan0/ {DROP_INS}/{UNIT}.service.d/devices.conf")
+    faults.drop_in(rig, "[Service]\nRestart=no\nWatchdogSec=0", DROP_INS)
     rig.restart()
 
 
@@ -41,6 +49,9 @@ def test_machine_reset(rig: Rig) -> None:
 
     rig.safe_after_start()
     assert rig.sh("cat /proc/sys/kernel/random/boot_id") != boot
+    started_us = int(rig.property("ExecMainStartTimestampMonotonic"))
+    for device in DEVICES:
+        assert 0 < int(rig.property("ActiveEnterTimestampMonotonic", device)) < started_us, device
     told = rig.event("boot.reset")
     assert told, rig.journal()
     rig.note(told["message"])

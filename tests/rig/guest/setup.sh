@@ -8,7 +8,7 @@ usermod --append --groups reflexd member
 useradd --create-home stranger
 # Its motors answer whatever else this slow machine does, as real ones would.
 install -d /etc/systemd/system/reflexd-emulator@rig.service.d
-printf '[Service]\nLimitRTPRIO=99\n' > /etc/systemd/system/reflexd-emulator@rig.service.d/rig.conf
+printf '[Service]\nLimitRTPRIO=99\n' > /etc/systemd/system/reflexd-emulator@rig.service.d/priority.conf
 systemctl daemon-reload
 systemctl enable --now rig-hardware rig-board rig-hand
 systemctl enable --now reflexd-emulator@rig

@@ -10,9 +10,9 @@ _IMAGE = "/var/tmp/disk.img"
 _DISK = "rig-data"
 
 
-def drop_in(rig: Rig, text: str, place: str = "/run/systemd/system") -> None:
-    """Change lines of the daemon's unit. In /run until the machine is booted again, in /etc for longer."""
-    rig.sh(f"mkdir -p {place}/{UNIT}.service.d && cat > {place}/{UNIT}.service.d/rig.conf <<'END'\n{text}\nEND")
+def drop_in(rig: Rig, text: str, place: str = "/run/systemd/system", unit: str = UNIT) -> None:
+    """Change lines of a unit. In /run until the machine is booted again, in /etc for longer."""
+    rig.sh(f"mkdir -p {place}/{unit}.service.d && cat > {place}/{unit}.service.d/rig.conf <<'END'\n{text}\nEND")
     rig.sh("systemctl daemon-reload")
 
 

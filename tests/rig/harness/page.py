@@ -26,3 +26,11 @@ def blocks(heading: str) -> list[str]:
 def commands(heading: str, number: int) -> str:
     """One of these blocks, counted from 0."""
     return blocks(heading)[number]
+
+
+def row(name: str) -> list[str]:
+    """The commands in the row of a table that begins with this name."""
+    found = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {name} ")]
+    if len(found) != 1:
+        raise ValueError(f"{PAGE} has {len(found)} rows `{name}`, expected one")
+    return found[0].split("`")[1::2]

@@ -26,7 +26,14 @@ _BASE = (
     *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"),
     *("-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"),
     *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
+    # Two controllers at one CAN bus, and a USB port for what is plugged in.
+    *("-object", "can-bus,id=bus", "-device", "kvaser_pci,canbus=bus", "-device", "kvaser_pci,canbus=bus"),
+    *("-device", "qemu-xhci"),
 )
+CABLE = ("cable0", "cable1")
+"""The ends of a serial cable."""
+LOOSE = "loose"
+"""The end of one that is plugged in nowhere else."""
 # The processor's own counter is the clock: reading any other one stops the emulator. A library is at the same
 # address in every process, so that QEMU translates it once.
 _KERNEL = (
@@ -75,6 +82,8 @@ class Qemu:
                 f"socket,id=rig,path={self._folder}/agent,server=on,wait=off",
             ),
             *("-device", "virtserialport,chardev=rig,name=org.reflexd.rig"),
+            *("-chardev", f"socket,id={CABLE[0]},path={self._folder}/cable,server=on,wait=off"),
+            *("-chardev", f"socket,id={CABLE[1]},path={self._folder}/cable", "-chardev", f"null,id={LOOSE}"),
             *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
             *(("-incoming", f"exec:cat {state}") if state else ()),
         ]
@@ -116,8 +125,20 @@ class Qemu:
         self._reset.clear()
         self.wait_boot()
 
+    def plug(self, serial: str, cable: str) -> None:
+        """Plug a USB serial adapter (FTDI) in, which hangs on this end of a cable. Raises MachineGone."""
+        what = {"driver": "usb-serial", "id": serial, "serial": serial, "always-plugged": True}
+        self._qmp.ask("device_add", chardev=cable, **what)
+
+    def unplug(self, serial: str) -> None:
+        """Pull it. Raises MachineGone."""
+        self._qmp.ask("device_del", id=serial)
+
     def freeze(self, path: Path) -> None:
-        """Write the running machine into a file and end it; its disks stay as they are. Raises MachineGone."""
+        """Write the running machine into a file and end it; its disks stay as they are. Raises MachineGone.
+
+        No adapter may be plugged in.
+        """
         self._qmp.ask("stop")
         self._qmp.ask("migrate", uri=f"exec:cat > {path}")
         while (status := self._qmp.ask("query-migrate").get("status")) != "completed":

@@ -2,7 +2,8 @@
 # build.sh DIR: makes the rig's machine, Debian 12 with a PREEMPT_RT kernel: DIR/{vmlinux,initrd.cpio,root.ext4}.
 #
 # As root, about a minute. The kernel's modules are picked: what a robot's computer has and a build machine has not
-# (SocketCAN, a GPIO chip that a test can press, a watchdog that resets), and what the scenarios need (dm-delay, a camera).
+# (CAN, USB serial adapters, a GPIO chip that a test can press, a watchdog that resets), and what the scenarios need
+# (dm-delay, a camera).
 set -euo pipefail
 here="$(dirname "$(realpath "$0")")"
 final="$(realpath -m "$1")"
@@ -12,8 +13,8 @@ mkdir -p "$work"
 cd "$work"
 
 packages=systemd,systemd-sysv,udev,kmod,dbus,passwd,iproute2,can-utils,gpiod,python3,python3-venv,make,procps,dmsetup,e2fsprogs
-modules="virtio_pci virtio_blk ext4 crc32c_generic virtio_console virtio-rng autofs4 configfs loop vcan can-raw i6300esb
-    dm-mod dm-delay vivid"
+modules="virtio_pci virtio_blk ext4 crc32c_generic virtio_console virtio-rng autofs4 configfs loop vcan can-raw kvaser_pci
+    xhci_pci ftdi_sio i6300esb dm-mod dm-delay vivid"
 boot_modules="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk crc32c_generic crc16
     mbcache jbd2 ext4"
 

@@ -1,0 +1,96 @@
+"""The service in systemd's hands: reload, a stop while the robot moves, a key, a daemon that keeps dying."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+
+import pytest
+
+from runtime.journal import message_id
+from tests.rig.harness.rig import MEMBER, STRANGER, UNIT, Rig
+
+pytestmark = pytest.mark.long(1.5)
+CONFIG = "/etc/reflexd/rig.toml"
+KEY = "/etc/credstore/reflexd.rig.upload.key"
+
+
+def test_service(rig: Rig) -> None:
+    reload(rig)
+    stop(rig)
+    start_with_key(rig)
+    dies_again_and_again(rig)
+
+
+def told(rig: Rig, event: str, *fields: str) -> list[dict[str, str]]:
+    """The journal's records of an event, found as docs/install.md says."""
+    words = ["journalctl", "-b", "-o", "json", "-u", UNIT, f"REFLEXD_EVENT={event}", *fields]
+    return [json.loads(line) for line in rig.sh(shlex.join(words)).splitlines()]
+
+
+def reload(rig: Rig) -> None:
+    """It says what it did by its exit code, and the journal has each event with its fields and its message id."""
+    rig.sh(f"sed -i 's/^description = .*/description = \"Another\"/' {CONFIG} && systemctl reload {UNIT}")
+    (record,) = told(rig, "config.reloaded")
+    assert record["REFLEXD_ROBOT_DESCRIPTION"] == "Four hinges in a virtual machine -> Another", record
+    assert record["MESSAGE_ID"] == message_id("config.reloaded")
+
+    rig.sh(f"sed -i 's/^stall = .*/stall = 0.3/' {CONFIG}")
+    assert rig.run(f"systemctl reload {UNIT}").code != 0, "a key that needs a restart"
+    (record,) = told(rig, "config.refused", "PRIORITY=4")
+    assert record["REFLEXD_KEYS"] == "safety.stall", record
+    rig.sh(f"sed -i 's/^stall = .*/stall = 0.4/' {CONFIG}")
+    rig.run_policy()
+    assert rig.run(f"systemctl reload {UNIT}").code != 0, "the robot is energised"
+    assert rig.mode() == "AUTO", "the refusal stops nobody"
+
+
+def stop(rig: Rig) -> None:
+    """Stopped while it moves: the robot stands and has no torque before the daemon ends, which takes its time."""
+    assert any(rig.moving())
+    rig.sh(f"systemctl stop {UNIT}", 90.0)
+    assert rig.property("Result") == "success", rig.journal()
+    assert rig.property("ExecMainStatus") == "0", rig.journal()
+    took_us = [int(rig.property(f"{name}TimestampMonotonic")) for name in ("ActiveExit", "InactiveEnter")]
+    assert not rig.drive_enable()
+    assert not any(rig.moving())
+    assert rig.torques() == [0.0] * 4
+    assert told(rig, "robot.stopped")[-1]["REFLEXD_CATEGORY"] == "1", "it was controlled, then torque off"
+    rig.note(f"`systemctl stop` of a moving robot takes {(took_us[1] - took_us[0]) / 1e6:.2f} s, 20 s are allowed")
+
+
+def start_with_key(rig: Rig) -> None:
+    """A key of root's is handed to the daemon's user, and to no operator."""
+    rig.sh(f"echo secret > {KEY} && chmod 600 {KEY} && systemctl start {UNIT}", 90.0)
+    rig.safe_after_start()
+    copy = f"/run/credentials/{UNIT}.service/upload.key"
+    assert rig.run(f"cat {copy}", "reflexd").out == "secret\n"
+    for user, path in itertools.product((MEMBER, STRANGER), (copy, KEY)):
+        assert rig.run(f"cat {path}", user).code != 0, (user, path)
+    rig.sh(f"rm {KEY}")
+
+
+def dies_again_and_again(rig: Rig) -> None:
+    """The robot stays off, one message of level crit says so, and what that message says brings it back."""
+    rig.run_policy()
+    died = 0
+    while rig.property("ActiveState") != "failed":
+        if pid := rig.main_pid():
+            rig.sh(f"kill -KILL {pid}")
+            died += 1
+            rig.wait(lambda pid=pid: rig.main_pid() != pid, what="systemd sees that it died")
+        rig.wait(lambda: rig.main_pid() or rig.property("ActiveState") == "failed", what="another start, or none")
+    assert 2 <= died <= 5, died
+    assert "Start request repeated too quickly" in rig.journal()
+    assert not rig.drive_enable()
+    assert not any(rig.moving())
+    (message,) = rig.wait(
+        lambda: rig.sh("journalctl -b -t reflexd -p crit -o cat"), what="it is told"
+    ).splitlines()
+    assert "robot rig stays off" in message
+    rig.sh(message.partition("when the cause is gone: ")[2], 90.0)
+    rig.safe_after_start()
+    rig.reset()  # the motors remember that nobody talked to them
+    rig.run_policy()
+    rig.request("disarm")
