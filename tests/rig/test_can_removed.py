@@ -39,12 +39,7 @@ def test_can_removed(rig: Rig) -> None:
 
     address = rig.sh("basename $(realpath /sys/class/net/can0/device)").strip()
     rig.sh(f"echo {address} > {DRIVER}/unbind")
-    rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT")
-    lost = rig.event("joint.lost")
-    assert lost
-    assert lost["fields"]["bus"] == "leg", lost
-    rig.wait(lambda: not any(rig.moving()), what="the robot stands")
-    rig.wait(lambda: not rig.drive_enable(), what="drive-enable falls")
+    rig.stopped_by_lost_bus("leg")
     rig.refused("arm")
     rig.sh(f"echo {address} > {DRIVER}/bind")
     rig.reset()

@@ -44,12 +44,7 @@ def test_usb_adapter(rig: Rig) -> None:
     rig.run_policy()
 
     qemu.unplug(ROBOT)
-    rig.wait(lambda: rig.mode() == "FAULT", what="mode FAULT")
-    lost = rig.event("joint.lost")
-    assert lost
-    assert lost["fields"]["bus"] == "arm", lost
-    rig.wait(lambda: not any(rig.moving()), what="the robot stands")
-    rig.wait(lambda: not rig.drive_enable(), what="drive-enable falls")
+    rig.stopped_by_lost_bus("arm")
     assert "is gone" in str(rig.refused("reset"))
 
     qemu.plug(OTHER, LOOSE)  # it takes the number, if that has become free

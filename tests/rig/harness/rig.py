@@ -150,6 +150,15 @@ class Rig:
         """Return when systemd has started another daemon than this process."""
         self.wait(lambda: self.main_pid() not in (0, pid), what="systemd starts another daemon")
 
+    def stopped_by_lost_bus(self, name: str) -> None:
+        """A bus does not answer any more: all joints stand, those on other buses too, without power."""
+        self.wait(lambda: self.mode() == "FAULT", what="mode FAULT")
+        lost = self.event("joint.lost")
+        assert lost
+        assert lost["fields"]["bus"] == name, lost
+        self.wait(lambda: not any(self.moving()), what="all joints stand")
+        self.wait(lambda: not self.drive_enable(), what="drive-enable falls")
+
     def safe_after_start(self) -> None:
         """The daemon has been started by somebody else than an operator: it is ready, and nothing is energised."""
         mode = self.wait(self.mode, what="the daemon answers")
